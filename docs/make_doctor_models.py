@@ -62,16 +62,32 @@ def tasks(parts: set[str]) -> Iterator[Task]:
             for name, each in {each.name: each for each in [*in_turns, *rest] if each is not None}.items()
         ],
         "strides": [("strides", f"timm:{name}", functools.partial(_strides, name)) for name in names],
-        "fields": [("fields", f"timm:{name}", functools.partial(_fields, name)) for name in models.SMALL],
+        "fields": [
+            ("fields", f"timm:{name}", functools.partial(_fields, name)) for name in (*models.SMALL, *models.MORE)
+        ],
     }
-    for kind, question in (
-        ("sizes", proof.sizes),
-        ("warnings", proof.judge_warnings),
-        ("unread", functools.partial(proof.unread, shape=models.ODD)),
-        ("export", functools.partial(proof.export, dynamo=False)),
-        ("dynamo", functools.partial(proof.export, dynamo=True)),
+    more = [models.timm_network(name) for name in models.MORE]
+    images = [each for each in models.one_of_each(models.torchvision_networks()) if len(each.shape) == 4]
+    # Of a detector of torchvision it depends on data what comes out.
+    other = [each for each in [*models.smp_networks(), *images] if not each.needs_values]
+    exported = [each for row in itertools.zip_longest(small, other, models.ultralytics_networks()) for each in row]
+    exported = [each for each in exported if each is not None]
+    for kind, networks, question in (
+        ("sizes", [*small, *more], proof.sizes),
+        ("unread", [*small, *more], functools.partial(proof.unread, shape=models.ODD)),
+        ("export", exported, functools.partial(proof.export, dynamo=False)),
+        ("dynamo", exported, functools.partial(proof.export, dynamo=True)),
     ):
-        asked[kind] = [(kind, each.name, functools.partial(question, each)) for each in small]
+        asked[kind] = [(kind, each.name, functools.partial(question, each)) for each in networks]
+    asked["warnings"] = [("warnings", each.name, functools.partial(proof.judge_warnings, each)) for each in small]
+    for each in [*other, *models.ultralytics_networks(), *more]:
+        pixels = proof.object_size(each.name)
+        judged = functools.partial(proof.judge_warnings, each, pixels=pixels)
+        asked["warnings"].append(("warnings", f"{each.name}, {pixels} pixels", judged))
+    for each in small:
+        name = f"{each.name} at {models.ODD[-2]}x{models.ODD[-1]}, {(pixels := proof.object_size(each.name))} pixels"
+        judged = functools.partial(proof.judge_warnings, each, models.ODD, pixels)
+        asked["warnings"].append(("warnings", name, judged))
     # In turns, so that a run that is stopped has some of everything.
     for row in itertools.zip_longest(*(asked[kind] for kind in PARTS if kind in parts)):
         yield from (task for task in row if task is not None)

@@ -174,6 +174,19 @@ These run with values.
 """
 
 
+_MORE = (
+    "vit_pe_core_tiny_patch16_384 csatv2 efficientnet_el_pruned gcvit_xxtiny edgenext_small cpubone_t0 "
+    "efficientvit_m3 cspnext_s pit_ti_224 resnest14d fastvit_mci0 mobilevitv2_150 ghostnetv2_130 cait_xxs24_224 "
+    "starnet_s050 repghostnet_111 efficientformerv2_s0 rexnet_100 efficientvit_b0 hardcorenas_e tinynet_e "
+    "iformer_s cspnext_tiny legacy_seresnet18 rexnetr_130 mobilevit_xxs repghostnet_150 efficientvit_m0 "
+    "ghostnetv2_100 fastvit_t8 edgenext_xx_small tf_mixnet_l fbnetv3_d hardcorenas_c dpn48b ghostnetv3_050 "
+    "mobilevitv2_125 rexnetr_100 coat_lite_mini pit_ti_distilled_224 convnextv2_pico starnet_s4 efficientvit_m2 "
+    "vit_tiny_r_s16_p8_384 efficientnet_b2 test_mambaout dla60x_c crossvit_9_240 cpubone_s0 rexnetr_150 "
+)
+MORE = _MORE.split()
+"""Fifty more of the same kind: some of the sixty take one size only, and give no answer at others."""
+
+
 def torchvision_networks() -> list[RealNetwork]:
     """Return all of torchvision's classification, segmentation, detection and video models."""
     import torchvision.models as models
@@ -247,6 +260,14 @@ def smp_networks() -> list[RealNetwork]:
             shape = (1, 3, 256, 256)
         found.append(RealNetwork(f"smp:{name}", functools.partial(kind, **options), shape, _other(shape)))
     return found
+
+
+def one_of_each(networks: list[RealNetwork]) -> list[RealNetwork]:
+    """Return the first network of each beginning of a name, such as resnet."""
+    families: dict[str, RealNetwork] = {}
+    for each in networks:
+        families.setdefault("".join(letter for letter in each.name.split("_")[0] if letter.isalpha()), each)
+    return list(families.values())
 
 
 # ---------------------------------------------------------------------------------------------------------------------
@@ -453,6 +474,7 @@ SAME = (
     "clamp clamp_ normalize"
 )
 """Functions that give what they are given, in a network that is made linear."""
+GATES = frozenset({"sigmoid", "sigmoid_", "hardsigmoid", "hardsigmoid_"})
 
 
 class Linearised(TorchFunctionMode):
@@ -475,8 +497,9 @@ class Linearised(TorchFunctionMode):
     def __torch_function__(self, func: Any, types: Any, args: Any = (), kwargs: Any = None) -> Any:
         kwargs = kwargs or {}
         name = getattr(func, "__name__", "")
-        if not self.gates and name in ("sigmoid", "sigmoid_", "hardsigmoid", "hardsigmoid_") and args:
-            return args[0].detach()
+        if name in GATES and args:
+            # One everywhere: a product of gates that are maps themselves would leave the range of numbers.
+            return (args[0] + 1) / (args[0].detach() + 1) if self.gates else torch.ones_like(args[0])
         if name in self.SAME and (args or "input" in kwargs):
             return args[0] if args else kwargs["input"]
         if name in ("_max_pool2d", "max_pool2d", "boolean_dispatch") and args and args[0].dim() in (3, 4):
@@ -536,13 +559,21 @@ class Probe:
     def columns(self, tensor: torch.Tensor, cell: int) -> set[int]:
         """Return the columns of the input that a column of a map depends on."""
         (gradient,) = torch.autograd.grad(tensor[..., cell].sum(), self.x, retain_graph=True)
+        _check(gradient)
         return set((gradient != 0).flatten(0, -2).any(0).nonzero().flatten().tolist())
 
     def read_places(self, tensor: torch.Tensor | None = None) -> torch.Tensor:
         """Return which places of a map, by default of the input, any output depends on."""
         total = torch.stack([each.sum() for each in self.outputs if each.requires_grad]).sum()
         (gradient,) = torch.autograd.grad(total, self.x if tensor is None else tensor, retain_graph=True)
+        _check(gradient)
         return (gradient != 0).any(1).any(0)
+
+
+def _check(gradient: torch.Tensor) -> None:
+    """A gradient that is no number is not zero, and says nothing."""
+    if not bool(gradient.isfinite().all()):
+        raise OverflowError("the gradient left the range of float64")
 
 
 def probe(module: nn.Module, shape: Shape, *, gates: bool = True) -> Probe:
@@ -570,6 +601,70 @@ def probe(module: nn.Module, shape: Shape, *, gates: bool = True) -> Probe:
         for handle in handles:
             handle.remove()
     return Probe(x, outputs, given, results)
+
+
+def centred(module: nn.Module) -> nn.Module:
+    """Set weights so that every map keeps the grid that it can keep: channels alike, the middle tap the largest.
+
+    The taps of a convolution beside its middle one are small and differ along the last axis, and only those of the
+    middle row are not zero, so that all rows of a map stay equal if those of the input are. In float64.
+    """
+    module = positive(module)
+    chance = torch.Generator().manual_seed(SEED)
+    with torch.no_grad():
+        for each in module.modules():
+            if isinstance(each, nn.Conv2d) and each.weight.dim() == 4:
+                _, inputs, rows, columns = each.weight.shape
+                taps = 0.2 * torch.rand(columns, generator=chance, dtype=torch.float64) + 0.05
+                taps[columns // 2] = 1.0
+                each.weight.zero_()
+                each.weight[:, :, rows // 2, :] = taps / (inputs * taps.sum())
+    return module
+
+
+def resolved_cells(network: RealNetwork, shape: Shape, path: str, most: int) -> int | None:
+    """Count the cells that a map tells apart along the last axis: the rank of its response to patterns of the input.
+
+    A map that was upsampled from `n` cells has rank `n`, however large it is; one that a finer map was joined to has
+    more. That holds whatever its receptive fields are. Patterns differ along the last axis only.
+
+    Parameters
+    ----------
+    network : RealNetwork
+    shape : tuple of int
+        Of the input.
+    path : str
+        Of the module that gives the map.
+    most : int
+        So many cells are told from fewer, and not from more.
+
+    Returns
+    -------
+    int or None
+        None where the module gives no map.
+    """
+    module = centred(network.with_weights())
+    found: list[torch.Tensor] = []
+    named = dict(module.named_modules(remove_duplicate=False))
+    handle = named[path].register_forward_hook(lambda _, __, result: found.append(result))
+    rows: list[torch.Tensor] = []
+    chance = torch.Generator().manual_seed(SEED)
+    try:
+        with torch.no_grad(), Linearised():
+            for number in range(most + 2):
+                line = torch.rand(shape[-1], generator=chance, dtype=torch.float64)
+                x = (line if number else torch.zeros_like(line)).expand(1, *shape[1:]).contiguous()
+                found.clear()
+                module(x)
+                result = found[-1] if found else None
+                if not isinstance(result, torch.Tensor) or result.dim() != 4:
+                    return None
+                rows.append(result[0, :, result.shape[2] // 2, :].sum(0))
+    finally:
+        handle.remove()
+    responses = torch.stack(rows[1:]) - rows[0]
+    scale = responses.abs().max()
+    return int(torch.linalg.matrix_rank(responses / scale, tol=1e-9)) if scale > 0 else 0
 
 
 def changed_by_nan(module: nn.Module, shape: Shape, columns: Sequence[int]) -> list[torch.Tensor]:

@@ -7,23 +7,24 @@ is not equal.
 from __future__ import annotations
 
 import contextlib
-import functools
 import io
 import logging
 import math
+import random
 import re
 import resource
 import tempfile
 import time
 import warnings
 from collections import Counter
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from fractions import Fraction
 from pathlib import Path
 from typing import Any
 
 import torch
 from torch import nn
+from torch.utils import _pytree as pytree
 
 import pooling.doctor
 from pooling.doctor import Examination, Finding, Network, NetworkError, Stage
@@ -35,6 +36,7 @@ Record = dict[str, Any]
 Ends = tuple[int, int, list[tuple[int, bool]]]
 """The number of a map, a cell of it, and columns of the input with whether they reach it."""
 OBJECT = 16
+OBJECTS = (8, 16, 32, 64, 96)
 TASKS = ("classification", "detection", "segmentation")
 
 
@@ -222,7 +224,7 @@ def fields(network: RealNetwork, shape: Shape = WIDE) -> Record:
         first, last = int(centre - Fraction(field.size[-1] - 1, 2)), int(centre + Fraction(field.size[-1] - 1, 2))
         if field.context:
             record["context"] += 1
-            if seen != set(range(shape[-1])):
+            if seen != set(range(shape[-1])) and not _sees_by_nan(network, shape, number, cell):
                 record["differences"].append(f"{stage.name}: context, but {len(seen)} columns have a gradient")
             continue
         inside = first >= 0 and last < shape[-1]
@@ -239,6 +241,15 @@ def fields(network: RealNetwork, shape: Shape = WIDE) -> Record:
     if columns:
         _perturb(record, network, shape, columns, stages)
     return record
+
+
+def _sees_by_nan(network: RealNetwork, shape: Shape, number: int, cell: int) -> bool:
+    """Whether NaN in the first column of the input, and in the last, reach a cell of a map.
+
+    This asks the network as it is: gradients are taken without normalisations, and pass no softmax of equal numbers.
+    """
+    reached = models.changed_by_nan(network.with_weights(), shape, (0, shape[-1] - 1))[number]
+    return bool(reached[:, cell].all())
 
 
 def _perturb(
@@ -387,16 +398,24 @@ def _is_of_both(finding: Finding) -> bool:
 # Warnings
 
 
-def judge_warnings(network: RealNetwork, shape: Shape | None = None) -> Record:
+def object_size(name: str) -> int:
+    """Draw the size of the object that is followed by the name of a network, so that warnings differ."""
+    return random.Random(name).choice(OBJECTS)
+
+
+def judge_warnings(network: RealNetwork, shape: Shape | None = None, pixels: int = OBJECT) -> Record:
     """Decide of each warning, for every task, whether it is true, by gradients, perturbations and counting in torch."""
     shape = network.shape if shape is None else shape
+    if not models.works_in_torch(network.on_meta(), shape):
+        return {"outcome": "torch", "differences": []}
     record: Record = {"outcome": "read", "true": {}, "false": {}, "undecided": {}, "differences": []}
     asked: Probe | None = None
     run: Run | None = None
     seen: set[tuple[str, str, str]] = set()
     module = network.on_meta()
+    graph = pooling.doctor.read_graph(module, shape)
     for task in TASKS:
-        examination = pooling.doctor.examine(module, shape, object_size=OBJECT, task=task)
+        examination = pooling.doctor.examine(graph, shape, object_size=pixels, task=task)
         for finding in examination.findings:
             key = finding.code, finding.stage, finding.message
             if finding.severity == "note" or key in seen:
@@ -413,6 +432,8 @@ def judge_warnings(network: RealNetwork, shape: Shape | None = None) -> Record:
                 record.setdefault("errors", []).append(f"{finding.code} {finding.stage}: {_first_line(error)}")
             word = {True: "true", False: "false", None: "undecided"}[verdict]
             record[word][finding.code] = record[word].get(finding.code, 0) + 1
+            if verdict is None:
+                record.setdefault("open", []).append(f"{finding.code} {finding.stage}")
             if verdict is False:
                 record["differences"].append(f"{task}: {finding.code} {finding.stage}: {finding.message}")
     return record
@@ -424,6 +445,7 @@ class Judge:
     def __init__(self, network: RealNetwork, examination: Examination, asked: Probe, run: Run, shape: Shape) -> None:
         self.network, self.examination, self.asked, self.run, self.shape = network, examination, asked, run, shape
         self.stages = {stage.name: stage for stage in examination.network.stages}
+        self.object = min(examination.object_size)
         self.modules = dict(network.on_meta().named_modules(remove_duplicate=False))
 
     def __call__(self, finding: Finding) -> bool | None:
@@ -439,24 +461,54 @@ class Judge:
         found = self.asked.results.get(path_of(self.stages[name])) if name in self.stages else None
         return found if found is not None and tuple(found.shape) == self.stages[name].output_shape else None
 
-    def _step(self, name: str) -> Fraction | None:
-        """Measure how many columns of the input the fields of neighbours are apart, where they begin."""
-        found = self._map(name)
-        if found is None or found.dim() != 4:
-            return None
-        step = _step_of(self.asked, found)
-        if step is None and self._wide is not None:  # all fields reach beyond the input
-            found = self._wide.results.get(path_of(self.stages[name]))
-            step = None if found is None or found.dim() != 4 else _step_of(self._wide, found)
-        return step
+    def _cells_at(self, name: str, most: int) -> int | None:
+        """Count the cells that a map tells apart along the last axis, exactly up to a number; else any larger one.
 
-    @functools.cached_property
-    def _wide(self) -> Probe | None:
-        shape = (*self.shape[:2], 64, 1216)
-        try:
-            return models.probe(models.positive(self.network.with_weights()), shape, gates=False)
-        except Exception:  # the network does not take that size
+        A map has no more than its columns; one that was upsampled has as many as its rank.
+        """
+        stage, found = self.stages[name], self._map(name)
+        if found is None:
             return None
+        if len(found.shape) == 3 and len(self.shape) == 4:
+            # A list of places, of which some stand for no pixels: as many as there can be in a row of a square.
+            columns = math.isqrt(max(found.shape[1:]))
+        elif len(stage.spatial) == 2:
+            columns = found.shape[stage.spatial[-1]]
+        else:
+            return None
+        if columns < most or found.dim() != 4:
+            return columns
+        low = (*self.shape[:-2], 64, self.shape[-1])
+        shape = low if models.works_in_torch(self.network.on_meta(), low) else self.shape
+        return models.resolved_cells(self.network, shape, path_of(stage), most)
+
+    def _resolves_less(self, limit: Fraction) -> bool | None:
+        """Whether all that leaves the network is read from maps whose cells are larger than so many columns."""
+        heads = self.examination.objects.heads
+        if not heads or not self._blind_behind(heads):
+            return False if heads else None
+        most = math.ceil(self.shape[-1] / limit)
+        for name in heads:
+            found = self._cells_at(name, most)
+            if found is None:
+                return None
+            if found * limit >= self.shape[-1]:
+                return False
+        return True
+
+    def _blind_behind(self, names: Sequence[str]) -> bool:
+        """Whether nothing that leaves the network depends on the input once the results of some stages are given."""
+        module = self.network.with_weights()
+        named = dict(module.named_modules(remove_duplicate=False))
+        paths = {path_of(self.stages[name]) for name in names}
+        if "" in paths:
+            return True
+        handles = [named[path].register_forward_hook(_ones_like) for path in paths]
+        with torch.no_grad():
+            results = [models.tensors_of(module(torch.rand(self.shape))) for _ in range(2)]
+        for handle in handles:
+            handle.remove()
+        return all(bool(torch.equal(a, b)) for a, b in zip(*results, strict=True))
 
     def _d101(self, finding: Finding) -> bool:
         mask = self.asked.read_places()
@@ -478,24 +530,18 @@ class Judge:
         return float(taps.max()) < 0.5 * math.prod(kernel)
 
     def _d201(self, finding: Finding) -> bool | None:
-        return self._smaller_than(1)
+        return self._resolves_less(Fraction(self.object))
 
     def _d202(self, finding: Finding) -> bool | None:
-        return self._smaller_than(2)
-
-    def _smaller_than(self, cells: int) -> bool | None:
-        head = self.examination.objects.at_heads
-        if head is None or head.cells != head.resolved:
-            return None
-        step = self._step(head.stage)
-        return None if step is None else OBJECT / step < cells
+        fewer, enough = self._resolves_less(Fraction(self.object, 2)), self._resolves_less(Fraction(self.object))
+        return None if fewer is None else fewer and not enough
 
     def _d203(self, finding: Finding) -> bool | None:
         found = self._map(finding.stage)
         if found is None:
             return None
         seen = self.asked.columns(found, found.shape[-1] // 2)
-        return max(seen) - min(seen) + 1 < OBJECT
+        return max(seen) - min(seen) + 1 < self.object
 
     def _d304(self, finding: Finding) -> bool:
         """The windows that torch takes differ in size, by their gradients."""
@@ -522,19 +568,10 @@ class Judge:
 
     def _d502(self, finding: Finding) -> bool:
         """Nothing that leaves the network depends on where things are, once this stage has one cell."""
-        path = path_of(self.stages[finding.stage])
-        module = self.network.with_weights()
-        handle = dict(module.named_modules(remove_duplicate=False))[path].register_forward_hook(
-            lambda _, __, result: torch.ones_like(result)
-        )
-        with torch.no_grad():
-            results = [models.tensors_of(module(torch.rand(self.shape))) for _ in range(2)]
-        handle.remove()
-        return all(bool(torch.equal(a, b)) for a, b in zip(*results, strict=True))
+        return self._blind_behind([finding.stage])
 
     def _d503(self, finding: Finding) -> bool | None:
-        step = self._step(finding.stage)
-        return None if step is None else step > 8
+        return self._resolves_less(Fraction(8))
 
     def _d504(self, finding: Finding) -> bool | None:
         module, given = self._module(finding.stage), self.asked.given.get(path_of(self.stages[finding.stage]))
@@ -544,18 +581,27 @@ class Judge:
         share = module.weight.numel() / self.run.parameters
         return share > 0.45 and bool(last) and module.in_features == math.prod(last[-1][1:])
 
-    def _d901(self, finding: Finding) -> bool:
-        """More than half is said not to be known: that is the doctor's own and no statement on the network."""
-        return True
+    def _d602(self, finding: Finding) -> bool | None:
+        """The cells of the result of a transposed convolution of ones are sums of different numbers of taps."""
+        module = self._module(finding.stage)
+        if not isinstance(module, nn.ConvTranspose2d):
+            return None
+        ones = torch.ones(1, 1, 16, 16, dtype=torch.float64)
+        taps = nn.functional.conv_transpose2d(
+            ones,
+            torch.ones(1, 1, *module.kernel_size, dtype=torch.float64),
+            stride=module.stride,
+            dilation=module.dilation,
+        )
+        rows, columns = (size // 3 for size in taps.shape[-2:])
+        inner = taps[0, 0, rows : 2 * rows, columns : 2 * columns]
+        return bool(inner.max() != inner.min())
+
+    # D901 says what is not known, and nothing about the network.
 
 
-def _step_of(asked: Probe, tensor: torch.Tensor) -> Fraction | None:
-    width = asked.x.shape[-1]
-    seen = [asked.columns(tensor, cell) for cell in range(tensor.shape[-1])]
-    begins = {min(each) for each in seen if each} - {0}
-    ends = {max(each) for each in seen if each} - {width - 1}
-    inner = sorted(begins if len(begins) > 1 else ends)
-    return Fraction(inner[-1] - inner[0], len(inner) - 1) if len(inner) > 1 else None
+def _ones_like(_: nn.Module, __: Any, result: Any) -> Any:
+    return pytree.tree_map(lambda each: torch.ones_like(each) if isinstance(each, torch.Tensor) else each, result)
 
 
 def totals(records: list[Record], word: str) -> Iterator[tuple[str, int]]:

@@ -26,14 +26,10 @@ pytest.importorskip("timm")  # which imports torchvision, for which `doctor_mode
 ROOT = Path(__file__).parent.parent
 LOST = "receptive fields are lost on the way, as D901 says"
 KNOWN: dict[tuple[str, str], str] = {
-    (
-        "fields",
-        "timm:poolformer_s12",
-    ): "its GroupNorm over the map is context; these gradients are without normalisations",
     ("read", "timm:nextvit_large"): "average poolings over lists of tokens are counted with other axes",
     **{
         ("strides", f"timm:{name}"): LOST
-        for name in ("resnest50d", "volo_d5_448", "mobilevitv2_175", "lamhalobotnet50ts_256")
+        for name in ("volo_d5_448", "lamhalobotnet50ts_256")
     },
 }
 """What is known to be wrong, by question and network, and why."""
@@ -93,15 +89,7 @@ def networks_of(library: str) -> list[models.RealNetwork]:
     return found
 
 
-def one_of_each(networks: list[models.RealNetwork]) -> list[models.RealNetwork]:
-    """Return the first network of each beginning of a name, such as resnet."""
-    families: dict[str, models.RealNetwork] = {}
-    for each in networks:
-        families.setdefault("".join(letter for letter in each.name.split("_")[0] if letter.isalpha()), each)
-    return list(families.values())
-
-
-@pytest.mark.parametrize("network", asked("read", one_of_each(networks_of("torchvision"))))
+@pytest.mark.parametrize("network", asked("read", models.one_of_each(networks_of("torchvision"))))
 def test_models_of_torchvision_are_read_as_torch_runs_them(network: models.RealNetwork) -> None:
     read_whole(network)
 

@@ -87,9 +87,9 @@ def test_a_module_that_ends_the_program():
         examine(Two(forward), SHAPE)
 
 
-def test_blocks_put_together_are_a_map_that_is_not_known():
+def test_blocks_put_together_in_another_order_are_a_map_that_is_not_known():
     def forward(m, x):
-        return F.fold(F.unfold(m.c(x), 3, padding=1, stride=2), (32, 32), 3, padding=1, stride=2)
+        return F.fold(F.unfold(m.c(x), 3, padding=1, stride=2).flip(-1), (32, 32), 3, padding=1, stride=2)
 
     result = examine(Two(forward), SHAPE)
     last = result.network.stage(result.network.outputs[0])

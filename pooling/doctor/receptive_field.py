@@ -12,7 +12,7 @@ import math
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, replace
 from fractions import Fraction
-from functools import lru_cache
+from functools import lru_cache, partial
 
 from pooling.geometry import Axis
 
@@ -26,6 +26,7 @@ __all__ = [
     "adaptive",
     "blocks",
     "blown_up",
+    "folded",
     "merged",
     "moved_by",
     "pixels",
@@ -33,7 +34,9 @@ __all__ = [
     "shifted",
     "summary",
     "transposed",
+    "unfolded",
     "windows",
+    "windows_in_parts",
 ]
 
 Interval = tuple[int, int]
@@ -86,7 +89,7 @@ class Line:
         field = self.phases[phase]
         return field and (field[0] + turns * self.step, field[1] + turns * self.step)
 
-    def covered_by(self, cells: range) -> Interval | None:
+    def covered_by(self, cells: Sequence[int]) -> Interval | None:
         """Return the interval that evenly spaced cells depend on together."""
         # Beyond one period, only those at the ends can reach further.
         period = len(self.phases)
@@ -94,7 +97,7 @@ class Line:
         fields = [interval for cell in ends if (interval := self[cell])]
         return (min(first for first, _ in fields), max(last for _, last in fields)) if fields else None
 
-    def through(self, period: int, step: int, cells: Callable[[int], range]) -> Line:
+    def through(self, period: int, step: int, cells: Callable[[int], Sequence[int]]) -> Line:
         """Return the fields one stage further.
 
         Parameters
@@ -265,6 +268,76 @@ def shifted(paths: Paths, kernel_size: int, stride: int, dilation: int, begin: i
         return range(start, start + kernel_size * dilation, dilation)
 
     return tuple(line.through(1, stride, cells) for line in paths)
+
+
+@lru_cache(maxsize=REMEMBERED)
+def windows_in_parts(paths: Paths, axis: Axis, step: int, *, is_split: bool, undone: bool = False) -> Paths:
+    """Follow fields through windows that move inside of each part of a map, such as a window of attention.
+
+    Parameters
+    ----------
+    paths : Paths
+        Of the whole map.
+    axis : Axis
+        The windows in one part.
+    step : int
+        Cells of the map from one cell of a part to the next.
+    is_split : bool
+        Whether several parts follow each other: then no window reads across the border of its part.
+    undone : bool
+        Whether a transposed convolution undoes the windows.
+    """
+    size, count = (axis.output_size, axis.input_size) if undone else (axis.input_size, axis.output_size)
+    if is_split:
+        turn, cells_of_turn = count, size
+    elif axis.adaptive:
+        common = math.gcd(size, count)
+        turn, cells_of_turn = count // common, size // common
+    else:
+        turn, cells_of_turn = (axis.stride, 1) if undone else (1, axis.stride)
+    taps = axis.windows_at if undone else partial(_taps, axis)
+
+    def cells(output: int) -> Sequence[int]:
+        cell, inner = divmod(output, step)
+        part, place = divmod(cell, turn)
+        found = [tap for tap in taps(place) if 0 <= tap < size or not is_split]
+        return [(part * cells_of_turn + tap) * step + inner for tap in found]
+
+    return tuple(line.through(turn * step, cells_of_turn * step, cells) for line in paths)
+
+
+def _taps(axis: Axis, output: int) -> range:
+    """Return the cells that a window reads, as if the map had no end."""
+    if axis.adaptive:
+        size, count = axis.input_size, axis.output_size
+        return range(output * size // count, -(-(output + 1) * size // count))
+    begin = output * axis.stride - axis.pad_begin
+    return range(begin, begin + axis.effective_kernel_size, axis.dilation)
+
+
+@lru_cache(maxsize=REMEMBERED)
+def unfolded(paths: Paths, size: int, stride: int, dilation: int = 1) -> Paths:
+    """Follow fields to windows that are laid side by side: cell ``o`` is cell ``o % size`` of window ``o // size``."""
+
+    def cells(output: int) -> range:
+        place = output // size * stride + output % size * dilation
+        return range(place, place + 1)
+
+    return tuple(line.through(size, stride, cells) for line in paths)
+
+
+@lru_cache(maxsize=REMEMBERED)
+def folded(paths: Paths, axis: Axis) -> Paths:
+    """Follow fields from the windows of `axis`, which lie side by side, to the map that their sum is."""
+
+    def cells(output: int) -> Sequence[int]:
+        place = output + axis.pad_begin
+        return [
+            window * axis.kernel_size + (place - window * axis.stride) // axis.dilation
+            for window in axis.windows_at(output)
+        ]
+
+    return tuple(line.through(axis.stride, axis.kernel_size, cells) for line in paths)
 
 
 @lru_cache(maxsize=REMEMBERED)

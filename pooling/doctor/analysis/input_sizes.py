@@ -12,6 +12,7 @@ from pooling.reporting.formats import by, joined
 
 from ..network import Graph, Network, NetworkError
 from ..network.size_walk import SizeWalk
+from ..operators.nodes import Shape
 from .object_footprint import maps
 
 __all__ = ["AxisSizes", "Pattern", "declared_shape", "input_sizes", "sizes_by"]
@@ -127,15 +128,17 @@ def input_sizes(graph: Graph, network: Network, given: Sequence[int] | None = No
     (4, 'any', 'multiples of 4', (48, 52))
     """
     asked = tuple(given) if given is not None else tuple(network.input_shape[axis] for axis in network.spatial)
-    return sizes_by(SizeWalk(graph).at, network, asked)
+    walk = SizeWalk(graph)
+    return sizes_by(walk.quickly, network, asked, walk.at)
 
 
 At = Callable[[Sequence[int]], Container[int] | NetworkError]
 """Gives, for an input shape, the spatial axes on which windows leave cells out, or why the network fails there."""
 
 
-def sizes_by(at: At, network: Network, asked: Sequence[int]) -> tuple[AxisSizes, ...]:
-    """Find the input sizes as `input_sizes` does, with what says how the network is at a size."""
+def sizes_by(at: At, network: Network, asked: Sequence[int], why: At | None = None) -> tuple[AxisSizes, ...]:
+    """Find the input sizes as `input_sizes` does, with what says how the network is at a size, and why it fails."""
+    told = at if why is None else why
     spatial = network.spatial
     if not spatial:
         return ()
@@ -143,9 +146,9 @@ def sizes_by(at: At, network: Network, asked: Sequence[int]) -> tuple[AxisSizes,
     names = axis_names(len(spatial))
     one = len(set(asked)) == len({network.input_shape[axis] for axis in spatial}) == 1
     if one and _windows_are_equal(network):
-        return (_search(at, network, joined(names), numbers, asked[0]),)
+        return (_search(at, told, network, joined(names), numbers, asked[0]),)
     alone = [
-        _search(at, network, name, (number,), size) for name, number, size in zip(names, numbers, asked, strict=True)
+        _search(at, told, network, name, (number,), size) for name, number, size in zip(names, numbers, asked, strict=True)
     ]
     groups: dict[tuple[object, ...], list[int]] = {}
     for number, (each, known) in enumerate(zip(alone, network.spatial_sizes, strict=True)):
@@ -155,7 +158,7 @@ def sizes_by(at: At, network: Network, asked: Sequence[int]) -> tuple[AxisSizes,
         # What holds for each axis alone is said once, if it holds for them together.
         together = alone[group[0]]
         if len(group) > 1:
-            together = _search(at, network, joined([names[number] for number in group]), group, asked[group[0]])
+            together = _search(at, told, network, joined([names[number] for number in group]), group, asked[group[0]])
         same = _answer(together) == _answer(alone[group[0]])
         found += [together] if same else [alone[number] for number in group]
     return tuple(found)
@@ -182,7 +185,7 @@ def _windows_are_equal(network: Network) -> bool:
     return all(len(set(stage.axes)) <= 1 for stage in network.stages)
 
 
-def _search(at: At, network: Network, axes: str, where: Sequence[int], given: int) -> AxisSizes:
+def _search(at: At, why: At, network: Network, axes: str, where: Sequence[int], given: int) -> AxisSizes:
     """Walk the network at sizes around the one that works.
 
     Behind some smallest size everything repeats with the largest effective stride, unless a dense layer or a fixed
@@ -191,9 +194,12 @@ def _search(at: At, network: Network, axes: str, where: Sequence[int], given: in
     places = {network.spatial[number] for number in where}
     walked: dict[int, Container[int] | NetworkError] = {}
 
+    def shape(size: int) -> Shape:
+        return tuple(size if axis in places else old for axis, old in enumerate(network.input_shape))
+
     def result(size: int) -> Container[int] | NetworkError:
         if size not in walked:
-            walked[size] = at([size if axis in places else old for axis, old in enumerate(network.input_shape)])
+            walked[size] = at(shape(size))
         return walked[size]
 
     def works(size: int) -> bool:
@@ -227,8 +233,10 @@ def _search(at: At, network: Network, axes: str, where: Sequence[int], given: in
             smallest, largest = min(tried), max(tried)
         working = _pattern(filter(works, tried), tried, period)
     spotless = _pattern(filter(clean, tried), tried, period)
-    beyond = result(largest + 1) if largest is not None else result(smallest - 1) if smallest > 1 else None
-    failure = beyond if isinstance(beyond, NetworkError) else None
+    beyond = largest + 1 if largest is not None else smallest - 1
+    failed = beyond > 0 and isinstance(result(beyond), NetworkError)
+    reason = why(shape(beyond)) if failed else None
+    failure = reason if isinstance(reason, NetworkError) else None
     return AxisSizes(
         axes,
         given,

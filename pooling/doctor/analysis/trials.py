@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import shlex
 from collections.abc import Iterator, Mapping, Sequence
 from typing import Any
 
@@ -108,8 +109,15 @@ def as_options(changes: Changes) -> str:
     "--set 'pool1.stride=1' --set 'conv1.kernel_size=3x1' --set 'conv1.padding=0:1x0:0'"
     """
     return " ".join(
-        f"--set '{name}.{key}={_written(value)}'" for name, each in changes.items() for key, value in each.items()
+        f"--set {_quoted(f'{name}.{key}={_written(value)}')}"
+        for name, each in changes.items()
+        for key, value in each.items()
     )
+
+
+def _quoted(text: str) -> str:
+    """Write a word for a shell: always in quotes, so that options look alike."""
+    return shlex.quote(text) if "'" in text else f"'{text}'"
 
 
 def _written(value: Any) -> str:

@@ -10,9 +10,10 @@ from typing import Any
 from pooling.reporting.formats import amount, brief, by, cells, joined, percent
 
 from ..analysis.object_footprint import collapses
+from ..analysis.tokens import embeds_patches
 from ..analysis.trials import as_options
 from ..network import Stage
-from .d2_objects import dilated, is_tokens
+from .d2_objects import dilated
 from .registry import LintContext, Observation, rule
 
 EARLY = 0.1
@@ -49,7 +50,7 @@ def _early(context: LintContext) -> Iterator[Observation]:
         if now > steps:
             steps = now
             guilty.append(stage)
-    if steps < EARLY_STEPS or any(is_tokens(context, stage.name) for stage in guilty):
+    if steps < EARLY_STEPS or any(embeds_patches(context.network, stage.name) for stage in guilty):
         return
     share = (
         sum(stage.macs for stage in context.network.stages[: context.network.stages.index(guilty[-1]) + 1])

@@ -60,9 +60,11 @@ def _fixes(operator: str, of_a_file: bool) -> Iterator[str]:
 
 @rule(
     "D902",
-    "something had to be assumed",
+    "what the report rests on",
     """
-    The model leaves its input size open, or no shape was given for a list of layers. Note.
+    Where the input shape comes from that nobody gave: a size that was assumed, because a model leaves its own open or a
+    list of layers has none, or the one in the configuration of a library such as timm. And what else was read in one of
+    several ways, such as an input of three axes. Note.
     """,
 )
 def _assumed(context: LintContext) -> Iterator[Observation]:

@@ -13,6 +13,8 @@ from typing import Any
 
 import numpy as np
 
+from pooling.geometry import Axis
+
 from ..operators.nodes import Node, Tensor
 from .control import reads
 from .graph import Graph, step_of
@@ -35,7 +37,11 @@ def cut_axes(stage: Stage, dimensions: int) -> Cuts:
     """Return the spatial axes, counted from 0, on which the windows of a stage leave out cells at the end."""
     if stage.kind not in ("convolution", "pooling") or len(stage.axes) != dimensions:
         return frozenset()
-    return frozenset(number for number, axis in enumerate(stage.axes) if axis.cut)
+    return _cut(stage.axes)
+
+
+def _cut(axes: Sequence[Axis]) -> Cuts:
+    return frozenset(number for number, axis in enumerate(axes) if axis.cut)
 
 
 class SizeWalk:
@@ -94,6 +100,19 @@ class SizeWalk:
             for place, output in zip(writes, outputs, strict=True):
                 slots[place] = output
         return found
+
+    def quickly(self, shape: Sequence[int]) -> Cuts | NetworkError:
+        """Return what `at` does; the error need not tell why the network fails."""
+        windows = None if self.graph.is_open else self.graph.windows(tuple(shape))
+        if windows is None:
+            return self.at(shape)
+        if isinstance(windows, NetworkError):
+            return windows
+        count = len(self._spatial(tuple(shape)))
+        return frozenset().union(*(_cut(each) for each in windows if len(each) == count))
+
+    def _spatial(self, shape: tuple[int, ...]) -> tuple[int, ...]:
+        return self.graph.spatial or (tuple(range(2, len(shape))) if 3 <= len(shape) <= 5 else ())
 
     def _inferred(self, shape: tuple[int, ...], changes: Mapping[str, Mapping[str, Any]] | None) -> Cuts | NetworkError:
         try:

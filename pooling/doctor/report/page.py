@@ -43,6 +43,8 @@ TREE_DEPTH = 2
 """Levels of modules that are shown; one more where all stages are in one module."""
 COLUMN = 116
 """CSS pixels for the name above a level."""
+WIDE_ROW, NARROW_ROW = {1: 5, 2: 9, 3: 9}, {1: 3, 2: 6, 3: 6}
+"""Levels in a row on wide and narrow screens, at most, by the number of spatial axes."""
 COLUMNS = (
     ("operator", "w", lambda text: True),
     ("window", "w", lambda text: text.window),
@@ -214,7 +216,13 @@ def _levels(examination: Examination, image: Picture | None, prefix: str) -> dic
         (level, list(drawings(drawn, level, f"{prefix}{number}", picture)), _ends(level.stages))
         for number, level in enumerate(drawn.levels)
     ]
-    return {"problem": "", "pyramid": drawn, "levels": levels}
+    rows = [_even(len(levels), most[drawn.dimensions]) for most in (WIDE_ROW, NARROW_ROW)]
+    return {"problem": "", "pyramid": drawn, "levels": levels, "wide": rows[0], "narrow": rows[1]}
+
+
+def _even(number: int, most: int) -> int:
+    """Return how many stand in a row so that all rows are about as long."""
+    return -(-number // -(-number // most))
 
 
 def _ends(stages: Sequence[str]) -> list[str]:

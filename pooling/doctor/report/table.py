@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from collections import Counter
 from collections.abc import Iterable, Sequence
 from pathlib import Path
@@ -224,8 +225,40 @@ def _indented(console: Console, text: str, style: str = "", bullet: str = "") ->
     table = Table.grid()
     table.add_column(width=len(bullet) + 2, no_wrap=True)
     table.add_column(overflow="fold")
-    table.add_row(Text(f"  {bullet}", "green"), Text(text, style))
+    room = max(1, console.width - len(bullet) - 2)
+    table.add_row(Text(f"  {bullet}", "green"), Text(_with_options_whole(text, room), style))
     console.print(table)
+
+
+OPTION = re.compile(r"--set (?:'[^']*'|\"[^\"]*\")+\S*|\S+")
+"""An option of the command with its value, or a word."""
+
+
+def _with_options_whole(text: str, room: int) -> str:
+    r"""Break a text that has options of the command in it, so that they can be copied into a shell.
+
+    No line ends within an option, and where one ends between two of them, it ends as a shell has it.
+
+    Examples
+    --------
+    >>> print(_with_options_whole("try --set 'a.stride=1' --set 'b.stride=1' there", 30))
+    try --set 'a.stride=1' \
+    --set 'b.stride=1' there
+    """
+    if "--set " not in text:
+        return text
+    words = OPTION.findall(text)
+    lines, line = [], ""
+    for number, word in enumerate(words):
+        follows = number + 1 < len(words) and word.startswith("--set ") and words[number + 1].startswith("--set ")
+        longer = f"{line} {word}" if line else word
+        # Two signs are left for the mark at the end of a line.
+        if line and len(longer) + 2 * follows > room:
+            within = words[number - 1].startswith("--set ") and word.startswith("--set ")
+            lines.append(line + (" \\" if within else ""))
+            longer = word
+        line = longer
+    return "\n".join([*lines, line])
 
 
 def _print_end(examination: Examination, console: Console) -> None:

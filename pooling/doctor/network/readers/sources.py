@@ -20,13 +20,11 @@ from pooling.signs import first_line
 
 from ..graph import Graph
 from ..network import NetworkError
+from .files import EXPORTED, PICKLES, about_file, about_missing
 
 __all__ = ["LIBRARIES", "from_source", "is_source"]
 
 InputShape = Sequence[int] | Mapping[str, Sequence[int]]
-PICKLES = (".pt", ".pth", ".ckpt", ".pkl", ".bin", ".torchscript")
-"""Files of torch that are pickles, or programs of TorchScript."""
-EXPORTED = ".pt2"
 FACTORY = re.compile(r"[A-Za-z_]\w*(\.\w+)*:[A-Za-z_]\w*(\.\w+)*")
 NEAR = 3
 """Names that are proposed for one that is not known."""
@@ -77,11 +75,7 @@ def from_source(text: str, input_shape: InputShape | None = None) -> Graph:
     suffix = Path(text).suffix.lower()
     library, _, name = text.partition(":")
     if library not in LIBRARIES and suffix in PICKLES:
-        raise NetworkError(
-            f"{text} is a pickle or a TorchScript archive, which runs code of whoever wrote it when it is loaded; it "
-            "is not loaded; give the function that makes the module, package.module:factory, or save the module with "
-            "torch.export.save or torch.onnx.export"
-        )
+        raise NetworkError(about_file(text) or about_missing(text))
     torch = _needed("torch", text)
     if library in LIBRARIES:
         _needed(LIBRARIES[library].package, text)
@@ -94,18 +88,21 @@ def from_source(text: str, input_shape: InputShape | None = None) -> Graph:
         made = _of_factory(torch, library, name)
     from .module import from_module
     from .module.graph import completed_shape
+    from .module.inputs import example_shape
 
     shape: InputShape | None = input_shape
     notes = []
     if shape is None and made.shape is not None:
         shape = made.shape
-        notes.append(made.note or f"no input shape was given; {'x'.join(map(str, shape))} is what {library} says of it")
-    elif shape is not None and not isinstance(shape, Mapping):
+        origin = LIBRARIES[library].shape if library in LIBRARIES else ""
+        notes.append(made.note or f"no input shape was given; {'x'.join(map(str, shape))} is {origin}")
+    elif made.shape is not None and shape is not None and not isinstance(shape, Mapping):
         shape = completed_shape(shape, made.shape)
     if shape is None:
+        example = example_shape(made.module)
         raise NetworkError(
-            f"{text} says no input shape; give --input-shape 1x3x224x224 (in Python: input_shape=(1, 3, 224, 224)), or "
-            "for several inputs --input NAME=1x3x224x224 for each"
+            f"{text} says no input shape; give --input-shape {'x'.join(map(str, example))} (in Python: "
+            f"input_shape={example}), or for several inputs --input NAME=1x3x224x224 for each"
         )
     return from_module(made.module, shape, name=text, notes=notes, made_for=made.shape)
 
@@ -227,12 +224,14 @@ class Library(NamedTuple):
 
     package: str
     make: Callable[[Any, str], Made]
+    shape: str
+    """What the input shape is that it says of a model."""
 
 
 LIBRARIES = {
-    "timm": Library("timm", _timm),
-    "torchvision": Library("torchvision", _torchvision),
-    "ultralytics": Library("ultralytics", _ultralytics),
+    "timm": Library("timm", _timm, "the size in timm's own configuration of it (pretrained_cfg)"),
+    "torchvision": Library("torchvision", _torchvision, "the size that torchvision made it for"),
+    "ultralytics": Library("ultralytics", _ultralytics, "the size that ultralytics trains it at by default"),
 }
 
 

@@ -106,6 +106,8 @@ def fitting(words: str, room: float, size: float, *, bold: bool = False) -> str:
     ]
     if fits:
         return fits[-1]
+    if len(tail) < len(words) and measured(f"…{tail}", size, bold=bold) <= room:
+        return f"…{tail}"
     least, most = 1, len(words) - 1
     while least < most:  # the most signs that fit
         middle = (least + most + 1) // 2

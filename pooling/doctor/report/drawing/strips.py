@@ -79,7 +79,7 @@ def strips(maps: DrawnMaps, photograph: Photograph, width: float) -> Drawing:
         items.append(Polygon(arrow(stop, (-1, 0), 8), Palette.SKIP))
     ends: tuple[tuple[Literal["start", "end"], float, str], ...] = (
         ("start", left, "0"),
-        ("end", right, counted(round(plane.width), "sample")),
+        ("end", right, maps.examination.words.cells((round(plane.width),))),
     )
     items += [Text((x, bottom + 20), words, 11.5, Palette.MUTED, anchor=anchor) for anchor, x, words in ends]
     height = foot(items, maps, width, bottom + 30)

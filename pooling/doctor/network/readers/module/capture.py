@@ -385,9 +385,8 @@ class Recorder(TorchDispatchMode):
             )
             return result
         inputs = (self.name(parent.tensor), name)
-        self._append(
-            place, "overwrite", "aten.copy_", inputs, (result,), {}, None, overwritten(shape), [shape], dtypes, {}, None
-        )
+        rule = overwritten(shape, _span(call, shape) if kind == "slice" and call is not None else None)
+        self._append(place, "overwrite", "aten.copy_", inputs, (result,), {}, None, rule, [shape], dtypes, {}, None)
         return result
 
     # -----------------------------------------------------------------------------------------------------------------
@@ -761,6 +760,13 @@ class Trial:
         node = Node(name, operator, none, ("",), attributes or {}, OPSET, layer, changes=self.changes)
         self.outcome = outcome_of(NodeCall(node, tuple(given)))
         return ""
+
+
+def _span(call: AtenCall, shape: Shape) -> tuple[int, range]:
+    """Return the axis of a slice, and the elements that it takes."""
+    axis = int(call["dim"]) % len(shape)
+    chosen = slice(call["start"], call["end"], call["step"])
+    return axis, range(*chosen.indices(shape[axis]))
 
 
 def _picks_by_data(base: str, args: Sequence[Any]) -> bool:

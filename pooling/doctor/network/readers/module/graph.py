@@ -3,12 +3,11 @@
 from __future__ import annotations
 
 import copy
-import inspect
 import traceback
 import warnings
 from collections import Counter, OrderedDict
 from collections.abc import Iterator, Mapping, Sequence
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from dataclasses import dataclass, replace
 from itertools import chain
 from typing import Any
@@ -24,8 +23,10 @@ from ....operators.nodes import ARGUMENTS, Node, Shape
 from ...graph import Graph
 from ...network import Network, NetworkError, no_stage
 from .capture import TORCH, AtenCall, Key, KnowledgeEnds, Recorder, Trial, dtype_of, label_of, run_module
+from .inputs import about_call, example_shape, first_layout, named_arguments
 from .records import is_recorded, write
 from .scope import Names, place_of
+from .size_run import MOST_KEPT, Memory, SizeRun, Windows, has_windows
 
 __all__ = ["ModuleGraph", "from_module"]
 
@@ -77,12 +78,14 @@ def from_module(
             raise value_error(
                 "examine",
                 f"of {type(module).__name__} says no input shape",
-                "give one: input_shape=(1, 3, 224, 224) (on the command line --input-shape 1x3x224x224), or one for "
+                f"give one: input_shape={example_shape(module)} (on the command line --input-shape "
+                f"{'x'.join(map(str, example_shape(module)))}), or one for "
                 'each input: input_shape={"image": (1, 3, 224, 224), "mask": (1, 1, 224, 224)}',
                 argument=("source", type(module)),
             )
         given = {INPUT: found}
-        notes = (*notes, f"the input shape {'x'.join(map(str, found))} is that of the model's configuration")
+        shown = "x".join(map(str, found))
+        notes = (*notes, f"no input shape was given; {shown} is the size in the model's own configuration")
     elif isinstance(input_shape, Mapping):
         given = input_shape
     else:
@@ -97,7 +100,7 @@ def from_module(
     other = made_for or configured_shape(module)
     trials = [shapes]
     if not named:
-        full = completed_shape(shapes[INPUT], other)
+        full = completed_shape(shapes[INPUT], other or _asked_for(module))
         # Two numbers may be rows of features, but no image.
         trials = [shapes, {INPUT: full}] if len(full) > 3 > len(shapes[INPUT]) and other is None else [{INPUT: full}]
         if other is not None:
@@ -106,6 +109,12 @@ def from_module(
     runners = [Runner(module, trial, named, name or type(module).__name__) for trial in trials]
     good = (each for each in runners if each.trace(each.shapes[each.main], {}).failure is None)
     return next(good, runners[-1 if other is None else 0]).graph(tuple(notes))
+
+
+def _asked_for(module: Any) -> Shape | None:
+    """Return a shape with the channels and axes that the first convolution asks for; its sizes are not known."""
+    layout = first_layout(module)
+    return None if layout is None else (1, layout[0], *(0,) * layout[1])
 
 
 def completed_shape(shape: Sequence[int], known: Shape | None) -> Shape:
@@ -123,7 +132,7 @@ def completed_shape(shape: Sequence[int], known: Shape | None) -> Shape:
         return (*first, *(sizes * axes))
     if len(sizes) == axes < 3:
         return (*first, *sizes)
-    if len(sizes) == axes + 1 == 3 and sizes[0] == first[1]:
+    if len(sizes) == axes + 1 and sizes[0] == first[1]:
         return (first[0], *sizes)
     return sizes
 
@@ -183,6 +192,10 @@ class Runner:
         self.traces: dict[Any, Trace] = {}
         self.networks: OrderedDict[Any, Network] = OrderedDict()
         self.keys: dict[str, Key] = {}
+        self.memory = Memory()
+        self.traced = 0
+        """Times that the module was run and written down as a whole."""
+        self._is_quick: bool | None = None
         self._free: Graph | None = None
         self._is_free: bool | None = None
         self._whole_keys = False
@@ -291,7 +304,44 @@ class Runner:
             self.traces[key] = found
         return self.traces[key]
 
+    def windows(self, shape: Shape) -> Windows | None:
+        """Return the windows of all convolutions and poolings at an input shape; None where the module fails there."""
+        if len(self.memory.results) > MOST_KEPT:
+            self.memory.forget()
+        recorder = Recorder(self.modules, self.parameters, write, is_recorded, {})
+        inputs = {
+            name: torch.empty(size, dtype=self.dtype, device="meta") for name, size in self._sizes(shape).items()
+        }
+        dtype = dtype_of(inputs[self.main])
+        others = {name: (tuple(each.shape), dtype) for name, each in inputs.items() if name != self.main}
+        graph = Graph(self.name, self.main, (), {}, (), dtype=dtype, others=others)
+        try:
+            known, _, _ = graph.started(shape, follow=False)
+            for name, each in inputs.items():
+                recorder.give(each, name)
+            run = SizeRun(recorder, self.memory, {name: (known[name], each) for name, each in inputs.items()})
+            with _quiet(), _as_it_was(self.module), torch.inference_mode(), recorder:
+                args, kwargs = self._arguments(inputs)
+                with run, suppress(KnowledgeEnds):
+                    run_module(self.module, args, kwargs)
+            run.finish()
+        except (Exception, SystemExit):  # code of others may end the program
+            return None
+        return tuple(run.windows)
+
+    def is_quick(self) -> bool:
+        """Whether runs that only ask for windows have, at the first size, those that the whole network has."""
+        if self._is_quick is None:
+            base = self.shapes[self.main]
+            try:
+                stages = self.network(base, {}).stages
+            except NetworkError:
+                return False
+            self._is_quick = self.windows(base) == tuple(each.axes for each in stages if has_windows(each))
+        return self._is_quick
+
     def _trace(self, shape: Shape, changes: Changes) -> Trace:
+        self.traced += 1
         by_key = {self.keys[name]: each for name, each in changes.items() if name in self.keys}
         recorder = Recorder(self.modules, self.parameters, write, is_recorded, by_key)
         reads = SizeReads(recorder)
@@ -363,18 +413,14 @@ class Runner:
             if name == self.main:
                 size = shape
             elif len(size) == len(base) == len(shape) and size[2:] == base[2:]:
-                size = (shape[0] if size[0] == base[0] else size[0], size[1], *shape[2:])
+                size = (shape[0] if size[0] == base[0] else size[0], *size[1:2], *shape[2:])
             found[name] = size
         return found
 
     def _arguments(self, inputs: Mapping[str, Any]) -> tuple[list[Any], dict[str, Any]]:
         """Return what the module is called with."""
-        takes = _takes(self.module)
         if self.named:
-            if takes is None or all(name in takes for name in inputs):
-                return [], dict(inputs)
-            if len(inputs) > 1 or len(takes) == 1:
-                return ([dict(inputs)], {}) if len(takes) == 1 else (list(inputs.values()), {})
+            return named_arguments(self.name, self.module, inputs)
         values = list(inputs.values())
         if any(each.__module__.startswith("torchvision.models.detection") for each in type(self.module).__mro__):
             return [list(values[0].unbind(0))], {}  # a list of images
@@ -383,22 +429,24 @@ class Runner:
     def _failure(self, error: Exception | SystemExit, recorder: Recorder, shape: Shape) -> NetworkError:
         """Say why a module could not be run, and at which stage."""
         found = recorder.failed
-        said = first_line(error) or type(error).__name__
+        said = first_line(error).rstrip(": ") or type(error).__name__
         if isinstance(error, NetworkError):
             return error
+        given = self._sizes(shape)
+        hint = about_call(self.module, given if self.named else {INPUT: shape}, self.named)
         if found is not None and found[0] is error:
             call = found[1]
             stage = f"{call.place.module or 'forward'}/{label_of(call.name)}"
             names = self._names_of_keys()
             key = recorder._key(call.place.module, label_of(call.name), 1)
             stage = names.get(key, stage)
-            reason = self._reason(call, recorder) or said
+            reason = (self._reason(call, recorder) or said) + hint
             return NetworkError(f"stage {stage!r} ({_where(call)}): {reason}", stage, shape)
         place = _place_of_error(error, self.modules)
         stage = place[0] or "forward"
         where = f" ({place[1]})" if place[1] else ""
         kind = "" if isinstance(error, (RuntimeError, AssertionError, ValueError)) else f"{type(error).__name__}: "
-        return NetworkError(f"{self.name}: stage {stage!r}{where}: {kind}{said}", stage, shape)
+        return NetworkError(f"{self.name}: stage {stage!r}{where}: {kind}{said}{hint}", stage, shape)
 
     def _names_of_keys(self) -> dict[Key, str]:
         return {key: name for name, key in self.keys.items()}
@@ -546,6 +594,14 @@ class ModuleGraph(Graph):
             merged[name] = {**merged.get(name, {}), **arguments}
         return replace(self, changed=tuple(merged.items()))
 
+    def windows(self, shape: Shape) -> Windows | NetworkError | None:
+        """Return the windows at an input shape, or that it fails there; None where only `infer` can tell."""
+        runner = self._runner
+        if self.changed or self.nodes is not self.whole or not runner.is_quick():
+            return None
+        found = runner.windows(shape)
+        return NetworkError(f"{self.name} does not work", shape=shape) if found is None else found
+
     def infer(self, input_shape: Sequence[int] | None = None) -> Network:
         """Give every stage its shape; see `Graph.infer`."""
         runner = self._runner
@@ -627,14 +683,6 @@ def _copied(tensor: Any) -> Any:
     if tensor.is_meta or tensor.numel() > KEPT or tensor.layout != torch.strided:
         return torch.empty_like(tensor, device="meta")
     return tensor.to("cpu", copy=True)
-
-
-def _takes(module: Any) -> list[str] | None:
-    """Name the inputs that a module's forward has; None where it takes any."""
-    parameters = inspect.signature(module.forward).parameters.values()
-    if any(each.kind is each.VAR_KEYWORD for each in parameters):
-        return None
-    return [each.name for each in parameters if each.kind in (each.POSITIONAL_OR_KEYWORD, each.KEYWORD_ONLY)]
 
 
 @contextmanager
