@@ -18,6 +18,11 @@
 #include <emmintrin.h>
 #endif
 
+#if defined(__GNUC__) && !defined(__clang__)
+/* No vector leaves this module, so that no other convention than this compiler's counts. */
+#pragma GCC diagnostic ignored "-Wpsabi"
+#endif
+
 typedef float pooling_floats_t __attribute__((vector_size(32)));
 typedef double pooling_doubles_t __attribute__((vector_size(32)));
 typedef uint32_t pooling_words_t __attribute__((vector_size(32)));
