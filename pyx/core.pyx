@@ -17,7 +17,7 @@ from libc.string cimport memset
 
 from tuning cimport (
     ARGMAX_LANES, BAND_CELLS, BLOCK, FLAT_SHARE, LADDER_CELLS, LANES, LONG, MANY_PLANES, MOST_REACH, MOST_SPAN, NARROW,
-    SERIAL_BYTES, GRADIENT_STACK_CELLS, STACK_CELLS, STRAIGHT,
+    RUN_BAND_CELLS, SERIAL_BYTES, GRADIENT_STACK_CELLS, STACK_CELLS, STRAIGHT,
 )
 from types cimport int64_t
 
@@ -494,9 +494,10 @@ cdef class Plan:
                 plan.span = adaptive_span(plan)
         if not climbs_rows(plan):
             plan.band = max(1, min(BAND_CELLS // max(1, plan.span * plan.inner), plan.axes[1].output_size))
-            if plan.axes[2].output_size == 1 and slides_along(&plan.axes[2], plan.inner):
-                # Rows are read where they lie, and have one result each; of 32 together whole vectors are made.
-                plan.band = round_up(plan.band, 32)
+            if reduces_rows(plan):
+                # Results are one cell each, of which whole vectors are made.
+                plan.band = max(1, min(RUN_BAND_CELLS // plan.span, plan.axes[1].output_size))
+                plan.band -= plan.band % (32 if plan.band >= 32 else 8 if plan.band >= 8 else 1)
         plan.band = max(1, plan.band)
         plan.divisor = plan.taps
         if divisor_override == divisor_override:

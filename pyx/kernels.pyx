@@ -25,8 +25,8 @@ from division cimport (
 )
 from pooling._core cimport (
     advance, axis_t, bands_cells, bands_of, Buffer, ceil_divide, climbs, climbs_rows, is_stopped, ladder_cells,
-    needs_cores, origin_of, output_offset, pieces_of, pieces_t, Plan, plan_t, planes_t, reach_of, round_up, row_of,
-    row_t, rows_of_output, rows_spanned, share, slides_along, steps_of, top_rung, window_of, window_t, work_fn,
+    needs_cores, origin_of, output_offset, pieces_of, pieces_t, Plan, plan_t, planes_t, reach_of, reduces_rows, round_up,
+    row_of, row_t, rows_of_output, rows_spanned, share, slides_along, steps_of, top_rung, window_of, window_t, work_fn,
     GATHERS, Runner as AnyRunner, SPREADS,
 )
 from reducers cimport (
@@ -161,7 +161,8 @@ cdef int pool_into(
     job.src = src
     job.dst = dst
     moved = (plan.read + plan.written) * leaves.storage
-    job.fetches = slides_down(&plan.plan) and moved > CACHED_BYTES and not climbs_rows(&plan.plan)
+    job.fetches = moved > CACHED_BYTES and not climbs_rows(&plan.plan) and (
+        slides_down(&plan.plan) or reduces_rows(&plan.plan))
     job.streams = slides_down(&plan.plan) and moved > CACHED_RESULT_BYTES and leaves.store == NULL
     call = forward_call(&plan.plan, &leaves)
     strategy = choose(FORWARD, &call)

@@ -28,6 +28,8 @@ cdef enum:
     # --- bands ---
     # Cells of a band of windows.
     BAND_CELLS = 1 << 11
+    # The same where each row is one window: what memory is asked for ahead of large calls.
+    RUN_BAND_CELLS = 1 << 12
     # Cells of a row beyond which adaptive windows are made in shorter segments.
     MOST_SPAN = 1 << 14
 
