@@ -49,9 +49,10 @@ cdef inline ptrdiff_t bands_scratch(const plan_t* plan, const leaves_t* leaves) 
 
 
 cdef inline ptrdiff_t most_converted(const plan_t* plan) noexcept nogil:
-    """Values of the rows under the windows of a band, which are converted together unless they lie far apart."""
+    """Values of the rows under the windows of a band, which are converted together unless they are too many."""
     cdef const axis_t* height = &plan.axes[1]
-    return min(rows_spanned(height, plan.band), plan.band * height.kernel_size) * plan.span * plan.inner
+    cdef ptrdiff_t cells = min(rows_spanned(height, plan.band), plan.band * height.kernel_size) * plan.span * plan.inner
+    return cells if cells <= CONVERTED_CELLS else 0
 
 
 cdef void reduce_runs(
