@@ -233,7 +233,6 @@ cdef ptrdiff_t forward_stacks(const void* job, char* scratch, ptrdiff_t begin, p
         count = min(planes.stacked, end - plane)
         if is_stopped(scratch, cells * (depth_axis.kernel_size + height.kernel_size + width.kernel_size)):
             return -1
-        values = src + plane * in_plane if direct else stack
         if planes.gather:
             gather_planes(plan, leaves, rows, pooling.src, plane, count, margin)
         if loads:
@@ -247,10 +246,12 @@ cdef ptrdiff_t forward_stacks(const void* job, char* scratch, ptrdiff_t begin, p
             else:
                 depth = window_of(depth_axis, (plane + p) % depth_axis.output_size)
                 depth.first += (plane + p) // depth_axis.output_size * depth_axis.input_size
-            line = rows + p * plane_cells * leaves.value
+            values = src + depth.first * in_plane
+            if loads:
+                values = rows + p * plane_cells * leaves.value
             stack_plane(
-                plan, leaves, stack + p * stack_plane_size, line if loads else src + depth.first * in_plane,
-                depth.count, margin, exact, loads)
+                plan, leaves, stack + p * stack_plane_size, values, depth.count, margin, exact, loads)
+        values = src + plane * in_plane if direct else stack
         n = count * planes.result_rows
         out = pooling.dst + plane * out_plane
         target = out if direct_result else result
