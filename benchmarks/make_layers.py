@@ -154,7 +154,7 @@ def main() -> int:
     found: dict[str, list[Layer]] = {}
     chosen = networks()
     with progress_bar() as progress:
-        for number, network in enumerate(chosen):
+        for network in chosen:
             if len(found) == NETWORKS:
                 break
             progress(len(found), NETWORKS, network.name)

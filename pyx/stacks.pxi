@@ -216,8 +216,8 @@ cdef ptrdiff_t forward_stacks(const void* job, char* scratch, ptrdiff_t begin, p
     cdef bint direct_result = planes.direct_result and leaves.store == NULL
     # Values that are converted are so together, in memory that is needed later, if they all have room.
     cdef ptrdiff_t plane_cells = height.input_size * width.input_size
-    cdef bint loads = (
-        leaves.across_stored == NULL and flat and planes.stacked * plane_cells <= cells + planes_slack(plan) - 2 * PIECE)
+    cdef bint loads = leaves.across_stored == NULL and flat and (
+        planes.stacked * plane_cells <= cells + planes_slack(plan) - 2 * PIECE)
     # The first pass is over elements as they are stored where these lie as rows do.
     cdef across_fn across
     # Where a result is converted as it lies; its rows are then copied.

@@ -93,6 +93,8 @@ def _arguments(case: BenchmarkCase) -> tuple[tuple[Any, ...], dict[str, Any]]:
     """Arguments after the input, without those that are defaults anyway."""
     keywords: dict[str, Any] = {} if case.layout == "channels_first" else {"layout": case.layout}
     if case.windows != "sliding":
+        # A batch of signals has as many axes as one map.
+        keywords |= {"dimensions": 1} if case.windows == "global" and case.dimensions == 1 else {}
         return (case.kernel_size,) * (case.windows == "adaptive"), keywords
     keywords |= {"dilation": case.dilation} if case.dilation != 1 else {}
     keywords |= {"count_include_pad": case.count_include_pad} if case.kind == "avg" else {}
