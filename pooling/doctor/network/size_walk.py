@@ -213,5 +213,5 @@ def plain(value: Any) -> Hashable:
     if isinstance(value, Mapping):
         return tuple((name, plain(each)) for name, each in value.items())
     if isinstance(value, list):
-        return tuple(map(_plain, value))
+        return tuple(map(plain, value))
     return value  # type: ignore[no-any-return]
