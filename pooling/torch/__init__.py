@@ -1,12 +1,14 @@
 """Pooling for PyTorch: the functions of `pooling` on tensors, with derivatives, compiled and exported.
 
-operators   ``torch.ops.pooling``: kernels, fake implementations, derivatives, `torch.vmap`
-functional  the functions, with the arguments of `torch.nn.functional`
-nn          the modules, with the arguments of `torch.nn`
+observers       who sees an operator that is called
+operators       ``torch.ops.pooling``: kernels, fake implementations, derivatives, `torch.vmap`
+dispatch        the way from a function to a kernel
+functional      the functions, with the arguments of `torch.nn.functional`
+nn              the modules, with the arguments of `torch.nn`
 decompositions  the operators in those of PyTorch, for exports
-patching    `patch`: the pooling modules of a network, computed by `pooling`
-worth       which calls take less time by `pooling`, as measured
-team        how many threads a call uses
+patching        `patch`: the pooling modules of a network, computed by `pooling`
+worth           which calls take less time by `pooling`, as measured
+team            how many threads a call uses
 """
 
 from pooling.extras import needing

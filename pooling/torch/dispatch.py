@@ -24,9 +24,9 @@ from pooling.geometry import padding_pairs, strides_of
 from .observers import is_unobserved
 from .operators import (
     FRACTIONAL,
-    FREED,
     FUNCTIONS,
     UNPOOLING,
+    Freed,
     Function,
     Unreadable,
     gradient_of,
@@ -141,10 +141,10 @@ def _explained(function: str, input: Any, error: Exception) -> Exception | None:
         return type_error(function, "input is quantised", "give input.dequantize(), or input.int_repr() for maxima")
     if input.device.type not in ("cpu", "meta"):
         return type_error(function, f"input is on {input.device}, and pooling computes on the CPU", "give input.cpu()")
-    if isinstance(error, Unreadable) and error.args[0] != FREED:
-        return type_error(function, f"input has dtype {input.dtype}, which is not accepted", "give input.float()")
+    if isinstance(error, Freed):
+        return type_error(function, "the memory of input was freed", "give a tensor that holds its elements")
     if isinstance(error, Unreadable):
-        return type_error(function, FREED, "give a tensor that holds its elements")
+        return type_error(function, f"input has dtype {input.dtype}, which is not accepted", "give input.float()")
     return None
 
 

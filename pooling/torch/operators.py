@@ -36,9 +36,9 @@ from .team import limited
 
 __all__ = [
     "FRACTIONAL",
-    "FREED",
     "FUNCTIONS",
     "UNPOOLING",
+    "Freed",
     "Function",
     "Unreadable",
     "gradient_of",
@@ -80,11 +80,12 @@ _library = torch.library.Library(NAMESPACE, "DEF")
 # Tensors and arrays
 
 
-FREED = "the memory of input was freed"
-
-
 class Unreadable(TypeError):
     """The memory of a tensor does not hold its elements as an array has them."""
+
+
+class Freed(Unreadable):
+    """The memory of a tensor was freed."""
 
 
 def array_of(tensor: Tensor) -> Any:
@@ -107,7 +108,7 @@ def array_of(tensor: Tensor) -> Any:
     except (RuntimeError, TypeError) as error:
         raise Unreadable(str(error)) from error
     if not is_whole(tensor, array):
-        raise Unreadable(FREED)
+        raise Freed("the memory of a tensor was freed")
     return array
 
 
