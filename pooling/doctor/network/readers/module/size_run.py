@@ -1,9 +1,9 @@
 """Runs of a module at many input sizes, for the question at which of them it works and where windows leave cells out.
 
-The code of the module runs as it is at every size, so that whatever it makes of sizes is its own. What it calls of torch
-is not worked out twice: a result without data depends on nothing but the shapes of what goes in, so that it is kept by
-the function, the shapes and the other arguments. Behind some strides neighbouring sizes have maps of one size, and
-layers of one kind share their results.
+The code of the module runs as it is at every size, so that whatever it makes of sizes is its own. What it calls of
+torch is not worked out twice: a result without data depends on nothing but the shapes of what goes in, so that it is
+kept by the function, the shapes and the other arguments. Behind some strides neighbouring sizes have maps of one size,
+and layers of one kind share their results.
 """
 
 from __future__ import annotations
@@ -195,7 +195,7 @@ class SizeRun(TorchFunctionMode):
     def _key_of_tensor(self, tensor: Any) -> Hashable:
         number = self._numbers.get(id(tensor))
         self._arguments.append(tensor)
-        if number is not None and not self._is_stale(tensor):
+        if number is not None and not self.recorder.is_outdated(tensor):
             self._has_data = True
             return ("data", number)
         if number is not None or self.recorder.is_data(tensor):
@@ -205,10 +205,6 @@ class SizeRun(TorchFunctionMode):
         if tensor.dim() == 0 and not tensor.is_meta:
             return ("number", tensor.dtype, str(tensor.device), tensor.item())
         return ("constant", tensor.dtype, tensor.is_meta, tuple(tensor.shape), tensor.stride())
-
-    def _is_stale(self, tensor: Any) -> bool:
-        value = self.recorder._values.get(id(tensor))
-        return value is not None and value.version != value.storage.version
 
     def _made_and_known(
         self,
@@ -267,7 +263,7 @@ class SizeRun(TorchFunctionMode):
         """Tell the recorder of tensors that come from calls that were not made."""
         for each in arguments:
             number = self._numbers.get(id(each)) if isinstance(each, torch.Tensor) else None
-            if number is not None and not self._is_stale(each):
+            if number is not None and not self.recorder.is_outdated(each):
                 name = f"known {number}"
                 self._tensors[name] = self.memory.tensors[number]
                 self.recorder.give(each, name)
