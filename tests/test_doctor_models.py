@@ -24,9 +24,7 @@ from tests import doctor_proof as proof  # noqa: E402
 pytest.importorskip("timm")  # which imports torchvision, for which `doctor_models` has prepared torch
 
 ROOT = Path(__file__).parent.parent
-KNOWN: dict[tuple[str, str], str] = {
-    ("strides", "timm:lamhalobotnet50ts_256"): "receptive fields are lost on the way, as D901 says",
-}
+KNOWN: dict[tuple[str, str], str] = {}
 """What is known to be wrong, by question and network, and why."""
 
 
