@@ -294,7 +294,7 @@ LOCAL: dict[str, tuple[Callable[[], nn.Module], tuple[int, int]]] = {
         lambda: Interleaved(nn.ConvTranspose2d(CHANNELS, CHANNELS, 2, stride=2)),
         (16, 24),
     ),
-    "resizes by odd ratios": (OddResizes, (126, 114)),
+    "resizes by odd ratios": (OddResizes, (94, 30)),
     "pooled queries": (lambda: PooledQueries(4), (24, 32)),
     "lambda": (lambda: Lambda(5), (24, 32)),
     "written": (lambda: Written(adds=False), (24, 32)),

@@ -99,9 +99,7 @@ class Line:
         fields = [interval for cell in ends if (interval := self[cell])]
         return (min(first for first, _ in fields), max(last for _, last in fields)) if fields else None
 
-    def through(
-        self, period: int, step: int, cells: Callable[[int], Sequence[int]], size: int | None = None
-    ) -> Line:
+    def through(self, period: int, step: int, cells: Callable[[int], Sequence[int]], size: int | None = None) -> Line:
         """Return the fields one stage further.
 
         Parameters

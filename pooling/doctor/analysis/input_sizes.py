@@ -153,7 +153,8 @@ def sizes_by(at: At, network: Network, asked: Sequence[int], why: At | None = No
         if _axes_are_alike(at, network, of_all):
             return (of_all,)
     alone = [
-        _search(at, told, network, name, (number,), size) for name, number, size in zip(names, numbers, asked, strict=True)
+        _search(at, told, network, name, (number,), size)
+        for name, number, size in zip(names, numbers, asked, strict=True)
     ]
     groups: dict[tuple[object, ...], list[int]] = {}
     for number, (each, known) in enumerate(zip(alone, network.spatial_sizes, strict=True)):
@@ -202,11 +203,13 @@ def _axes_are_alike(at: At, network: Network, sizes: AxisSizes) -> bool:
 
     A dense layer over the last axis leaves the others free, though all windows are equal.
     """
-    last = sizes.largest or sizes.smallest + sizes.working.step + sizes.clean.step
-    between = range(sizes.smallest, last + 1)
+    smallest, largest = sizes.smallest or 1, sizes.largest
+    between = range(smallest, (largest or smallest + sizes.working.step + sizes.clean.step) + 1)
     failing = next((size for size in between if size not in sizes.working), None)
     cut = next((size for size in between if size in sizes.working and size not in sizes.clean), None)
-    for size in {sizes.smallest - 1, failing, cut, None if sizes.largest is None else last + 1} - {0, None}:
+    for size in (smallest - 1, failing, cut, None if largest is None else largest + 1):
+        if not size:
+            continue
         alone = set()
         for number, axis in enumerate(network.spatial):
             found = at(tuple(size if place == axis else old for place, old in enumerate(network.input_shape)))
@@ -246,7 +249,9 @@ def _search(at: At, why: At, network: Network, axes: str, where: Sequence[int], 
     largest = None
     if times:
         # A window that holds the whole map here slides over a larger one.
-        period = math.lcm(times * period, _period(network, {each.name for each in network.stages} - _of_one_cell(network)))
+        period = math.lcm(
+            times * period, _period(network, {each.name for each in network.stages} - _of_one_cell(network))
+        )
         period = min(period, LONGEST_PERIOD**2)
         tried, working = _repeated(works, known, period)
         while 2 * period <= 2 * LONGEST_PERIOD and any(

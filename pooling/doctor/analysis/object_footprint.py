@@ -93,7 +93,7 @@ def maps(network: Network) -> set[str]:
     found, flattened, lists = {network.input_name}, set[str](), set[str]()
     fields = {stage.name: stage.receptive_field for stage in network.stages}
     for stage in network.stages:
-        if collapses(stage) or stage.is_lost or (found | flattened).isdisjoint(stage.inputs):
+        if collapses(stage) or stage.is_lost or (found.isdisjoint(stage.inputs) and flattened.isdisjoint(stage.inputs)):
             continue
         before = [fields.get(name) for name in stage.inputs]
         if stage.grid and stage.receptive_field in before and lists.isdisjoint(stage.inputs):

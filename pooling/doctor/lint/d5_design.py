@@ -37,14 +37,15 @@ MOST_CENTRED = 3
     """,
 )
 def _early(context: LintContext) -> Iterator[Observation]:
-    if context.task == "classification" or not context.network.macs:
+    macs = context.network.macs
+    if context.task == "classification" or not macs:
         return
     head = context.objects.at_heads
     spent, steps, guilty = 0, Fraction(1), []
     for stage in context.network.stages:
         footprint = context.objects.footprints.get(stage.name)
         spent += stage.macs
-        if footprint is None or spent > EARLY * context.network.macs:
+        if footprint is None or spent > EARLY * macs:
             break
         now = max(Fraction(size) / each for size, each in zip(context.objects.size, footprint.resolved, strict=True))
         if now > steps:
@@ -52,10 +53,7 @@ def _early(context: LintContext) -> Iterator[Observation]:
             guilty.append(stage)
     if steps < EARLY_STEPS or any(embeds_patches(context.network, stage.name) for stage in guilty):
         return
-    share = (
-        sum(stage.macs for stage in context.network.stages[: context.network.stages.index(guilty[-1]) + 1])
-        / context.network.macs
-    )
+    share = sum(stage.macs for stage in context.network.stages[: context.network.stages.index(guilty[-1]) + 1]) / macs
     small = head is not None and min(head.resolved) < 2
     names = joined([stage.name for stage in guilty])
     words, without = context.words, tuple(_removable(context, guilty))

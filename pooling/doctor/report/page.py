@@ -123,7 +123,8 @@ def page(examination: Examination, image: Picture | None = None, what_if: WhatIf
     """
     network = examination.network
     silent = [stage for stage in network.stages if _says_nothing(examination, stage)]
-    stages = [stage for stage in network.stages if stage not in silent]
+    hidden = {stage.name for stage in silent}
+    stages = [stage for stage in network.stages if stage.name not in hidden]
     rows = [(stage, StageText.of(examination, stage)) for stage in stages[:MOST_STAGES]]
     measured = [shift for shift in examination.shifts if shift.value is not None]
     return rendered(

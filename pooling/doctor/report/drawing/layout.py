@@ -7,7 +7,7 @@ each box what it is. A network whose maps shrink and grow again has a row for ea
 from __future__ import annotations
 
 import math
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, field
 
 from pooling.reporting.formats import by
@@ -37,7 +37,7 @@ from .maps import MOST_ROW, DrawnMap, DrawnMaps
 from .scene import Photograph
 from .sentences import described, field_sentence, headline, object_text, subtitle
 
-__all__ = ["foot", "header", "laid_out", "torn"]
+__all__ = ["far_sides", "foot", "header", "laid_out", "torn"]
 
 MARGIN = 22.0
 LETTERS = 12.0
@@ -361,25 +361,10 @@ def _box(maps: DrawnMaps, column: _Column, photograph: Photograph, number: int) 
 
 
 def _slab(face: Box, depth: Point, each: DrawnMap, role: str) -> list[Item]:
-    """Draw a box: its face, its top and its right side."""
+    """Draw a box: its face, its top and its right side; of a volume, its planes."""
     dx, dy = depth
-    top = (
-        (face.left, face.top),
-        (face.left + dx, face.top - dy),
-        (face.right + dx, face.top - dy),
-        (face.right, face.top),
-    )
-    side = (
-        (face.right, face.top),
-        (face.right + dx, face.top - dy),
-        (face.right + dx, face.bottom - dy),
-        (face.right, face.bottom),
-    )
-    items: list[Item] = [
-        Polygon(top, Palette.TOP, Palette.INK, 0.8, role=role),
-        Polygon(side, Palette.SIDE, Palette.INK, 0.8, role=role),
-        Polygon(rectangle(face), Palette.FACE, Palette.INK, 1.0, role=role),
-    ]
+    items: list[Item] = [*far_sides(face, depth, 0.8, role)]
+    items.append(Polygon(rectangle(face), Palette.FACE, Palette.INK, 1.0, role=role))
     planes = round(math.log2(each.size[0])) + 1 if len(each.size) == 3 else 0
     for plane in range(1, planes):
         share = plane / planes
@@ -387,6 +372,16 @@ def _slab(face: Box, depth: Point, each: DrawnMap, role: str) -> list[Item]:
         across = ((face.left + x, face.top - y), (face.right + x, face.top - y), (face.right + x, face.bottom - y))
         items.append(Curve(across, Palette.INK, 0.7, opacity=0.6, role="plane"))
     return items
+
+
+def far_sides(face: Box, depth: Point, width: float, role: str) -> Iterator[Item]:
+    """Yield the top and the right side of a box with that face."""
+    dx, dy = depth
+    far = (face.right + dx, face.top - dy)
+    top = ((face.left, face.top), (face.left + dx, face.top - dy), far, (face.right, face.top))
+    side = ((face.right, face.top), far, (face.right + dx, face.bottom - dy), (face.right, face.bottom))
+    yield Polygon(top, Palette.TOP, Palette.INK, width, role=role)
+    yield Polygon(side, Palette.SIDE, Palette.INK, width, role=role)
 
 
 def torn(box: Box, role: str = "") -> list[Item]:

@@ -231,6 +231,11 @@ class Recorder(TorchDispatchMode):
         value = self._values.get(id(self._twins.get(id(tensor), tensor)))
         return value is not None and (value.data or self._is_written(value))
 
+    def is_outdated(self, tensor: Any) -> bool:
+        """Whether the memory of a tensor was written through another one since it was named."""
+        value = self._values.get(id(tensor))
+        return value is not None and value.version != value.storage.version
+
     def is_known(self, tensor: Any) -> bool:
         """Whether a tensor is one that a call gave which was seen, or that the module has."""
         return id(tensor) in self._values

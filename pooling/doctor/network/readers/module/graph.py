@@ -317,9 +317,7 @@ class Runner:
         if len(self.memory.results) > MOST_KEPT:
             self.memory.forget()
         recorder = Recorder(self.modules, self.parameters, write, is_recorded, {})
-        inputs = {
-            name: torch.empty(size, dtype=self.dtype, device="meta") for name, size in self._sizes(shape).items()
-        }
+        inputs = {name: torch.empty(size, dtype=self.dtype, device="meta") for name, size in self._sizes(shape).items()}
         dtype = dtype_of(inputs[self.main])
         others = {name: (tuple(each.shape), dtype) for name, each in inputs.items() if name != self.main}
         graph = Graph(self.name, self.main, (), {}, (), dtype=dtype, others=others)
@@ -345,7 +343,9 @@ class Runner:
         if self._is_quick is None:
             base = self.shapes[self.main]
             beyond = _larger(base, range(2, len(base)), CHECKED_BEYOND[-1])
-            self._is_quick = all(self.windows(shape) == self._windows_of_network(shape) for shape in (base, base, beyond))
+            self._is_quick = all(
+                self.windows(shape) == self._windows_of_network(shape) for shape in (base, base, beyond)
+            )
         return self._is_quick
 
     def _windows_of_network(self, shape: Shape) -> Windows | None:
@@ -375,7 +375,9 @@ class Runner:
                     result = run_module(self.module, args, kwargs)
             outputs = [each for each in _tensors(result) if recorder.is_data(each)]
             if not outputs and any(self._is_from_elsewhere(each, recorder) for each in _tensors(result)):
-                recorder.end("forward", [], "returns what was made where nothing is followed, as in another thread", None)
+                recorder.end(
+                    "forward", [], "returns what was made where nothing is followed, as in another thread", None
+                )
             if not outputs and recorder.nodes:
                 notes.append(
                     "forward returns no tensor that depends on its input; the results that nothing reads are taken as "
@@ -735,7 +737,7 @@ def _quiet() -> Iterator[None]:
     What the code of a module prints is none of the doctor's output.
     """
     fast = torch.backends.mha.get_fastpath_enabled()
-    numbers, numbers_of_numpy = random.getstate(), np.random.get_state()
+    numbers, numbers_of_numpy = random.getstate(), np.random.get_state()  # noqa: NPY002 - what code of others has
     torch.backends.mha.set_fastpath_enabled(False)
     try:
         with torch.random.fork_rng(devices=[]), _uncompiled(), redirect_stdout(io.StringIO()):
@@ -743,7 +745,7 @@ def _quiet() -> Iterator[None]:
     finally:
         torch.backends.mha.set_fastpath_enabled(fast)
         random.setstate(numbers)
-        np.random.set_state(numbers_of_numpy)
+        np.random.set_state(numbers_of_numpy)  # noqa: NPY002
 
 
 def _uncompiled() -> AbstractContextManager[object]:

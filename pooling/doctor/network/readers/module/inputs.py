@@ -91,7 +91,9 @@ def about_call(module: Any, shapes: Mapping[str, Shape], named: bool) -> str:
             keys = f"the {'key' if len(shapes) == 1 else 'keys'} {_quoted(shapes)}"
             return f"; its only input is {takes[0]!r}, which was given a mapping with {keys}: --input {takes[0]}=SHAPE"
         short = [name for name, shape in shapes.items() if len(shape) < 2]
-        return f"; an input that is named needs its whole shape, such as --input {short[0]}=1x3x224x224" if short else ""
+        return (
+            f"; an input that is named needs its whole shape, such as --input {short[0]}=1x3x224x224" if short else ""
+        )
     needed = _taken(module)[1]
     if len(needed) > 1:
         options = " ".join(f"--input {each}=SHAPE" for each in needed)

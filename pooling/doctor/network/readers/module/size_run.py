@@ -1,9 +1,9 @@
 """Runs of a module at many input sizes, for the question at which of them it works and where windows leave cells out.
 
-The code of the module runs as it is at every size, so that whatever it makes of sizes is its own. What it calls of torch
-is not worked out twice: a result without data depends on nothing but the shapes of what goes in, so that it is kept by
-the function, the shapes and the other arguments. Behind some strides neighbouring sizes have maps of one size, and
-layers of one kind share their results.
+The code of the module runs as it is at every size, so that whatever it makes of sizes is its own. What it calls of
+torch is not worked out twice: a result without data depends on nothing but the shapes of what goes in, so that it is
+kept by the function, the shapes and the other arguments. Behind some strides neighbouring sizes have maps of one size,
+and layers of one kind share their results.
 """
 
 from __future__ import annotations
@@ -12,7 +12,6 @@ from collections.abc import Hashable, Mapping, Sequence
 from dataclasses import fields, replace
 from typing import Any, NamedTuple
 
-import numpy as np
 import torch
 from torch.overrides import TorchFunctionMode
 from torch.utils import _pytree as pytree
@@ -22,6 +21,7 @@ from pooling.geometry import Axis
 from ....operators.nodes import Tensor
 from ...graph import step_of
 from ...network import Stage
+from ...size_walk import plain
 from .capture import Recorder
 from .stand_ins import stand_in
 
@@ -36,7 +36,7 @@ MOST_KEPT = 2**16
 PLAIN = (int, str, type(None), torch.dtype, torch.device, torch.layout, torch.memory_format, type(...))
 
 
-class Unkeyed(Exception):  # noqa: N818 - it is no error, the call is made instead
+class Unkeyed(Exception):
     """The result of a call depends on what has no key."""
 
 
@@ -85,7 +85,7 @@ class Memory:
         view = known.view and replace(known.view, lost="", context=False, aligned=True)
         bare = replace(known, source="data", view=view, culprit=None, ended=False, scattered=None)
         layout = (tuple(tensor.shape), tensor.stride(), tensor.dtype)
-        key = (layout, *(_plain(getattr(bare, name)) for name in FIELDS))
+        key = (layout, *(plain(getattr(bare, name)) for name in FIELDS))
         found = self._numbers.get(key)
         if found is None:
             found = self._numbers[key] = len(self.tensors)
@@ -195,7 +195,7 @@ class SizeRun(TorchFunctionMode):
     def _key_of_tensor(self, tensor: Any) -> Hashable:
         number = self._numbers.get(id(tensor))
         self._arguments.append(tensor)
-        if number is not None and not self._is_stale(tensor):
+        if number is not None and not self.recorder.is_outdated(tensor):
             self._has_data = True
             return ("data", number)
         if number is not None or self.recorder.is_data(tensor):
@@ -205,10 +205,6 @@ class SizeRun(TorchFunctionMode):
         if tensor.dim() == 0 and not tensor.is_meta:
             return ("number", tensor.dtype, str(tensor.device), tensor.item())
         return ("constant", tensor.dtype, tensor.is_meta, tuple(tensor.shape), tensor.stride())
-
-    def _is_stale(self, tensor: Any) -> bool:
-        value = self.recorder._values.get(id(tensor))
-        return value is not None and value.version != value.storage.version
 
     def _made_and_known(
         self,
@@ -267,7 +263,7 @@ class SizeRun(TorchFunctionMode):
         """Tell the recorder of tensors that come from calls that were not made."""
         for each in arguments:
             number = self._numbers.get(id(each)) if isinstance(each, torch.Tensor) else None
-            if number is not None and not self._is_stale(each):
+            if number is not None and not self.recorder.is_outdated(each):
                 name = f"known {number}"
                 self._tensors[name] = self.memory.tensors[number]
                 self.recorder.give(each, name)
@@ -324,12 +320,3 @@ CHANGE_SHAPES = frozenset(
     )
 ) | {TENSOR.data.__set__}  # fmt: skip
 """Functions that change the shape of a tensor in place."""
-
-
-def _plain(value: Any) -> Hashable:
-    """Return what is equal for equal values, arrays and mappings among them."""
-    if isinstance(value, np.ndarray):
-        return (value.dtype.str, value.shape, value.tobytes())
-    if isinstance(value, Mapping):
-        return tuple(value.items())
-    return value  # type: ignore[no-any-return]

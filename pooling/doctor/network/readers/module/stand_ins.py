@@ -1,4 +1,4 @@
-"""What takes the place of calls of torch that tensors without data cannot make: values that are asked for, and cards."""
+"""What takes the place of calls that tensors without data cannot make: of their values, and of accelerators."""
 
 from __future__ import annotations
 
@@ -28,8 +28,8 @@ ASK_FOR_GRADIENTS = {
     torch.autograd.backward: "torch.autograd.backward",
     torch.autograd.grad: "torch.autograd.grad",
 }
-TO_A_CARD = frozenset(getattr(TENSOR, name) for name in ("cuda", "ipu", "xpu") if hasattr(TENSOR, name))
-CARDS = ("cuda", "hpu", "ipu", "mps", "npu", "xla", "xpu")
+TO_AN_ACCELERATOR = frozenset(getattr(TENSOR, name) for name in ("cuda", "ipu", "xpu") if hasattr(TENSOR, name))
+ACCELERATORS = ("cuda", "hpu", "ipu", "mps", "npu", "xla", "xpu")
 
 Called = tuple[Any, tuple[Any, ...], dict[str, Any]]
 
@@ -50,26 +50,29 @@ def stand_in(recorder: Recorder, func: Any, args: tuple[Any, ...], kwargs: Mappi
         recorder.end(ASK_FOR_GRADIENTS[func], tensors, "works out gradients, which needs data", sys._getframe(2))
     if func is TENSOR.__format__ and args[0].is_meta and args[0].dim() == 0:
         return _text, args, {}
-    if func in TO_A_CARD:
+    if func in TO_AN_ACCELERATOR:
         return _same, args[:1], {}
     if func is TENSOR.to and len(args) > 1 and isinstance(args[1], int) and not isinstance(args[1], bool):
         args = (args[0], args[0].device, *args[2:])
-    if _is_card(kwargs.get("device")) or any(isinstance(each, torch.device) and _is_card(each) for each in args):
+    devices = [kwargs.get("device"), *(each for each in args if isinstance(each, torch.device))]
+    if any(map(_is_accelerator, devices)):
         here = next((each.device for each in args if isinstance(each, torch.Tensor)), torch.device("cpu"))
         kwargs = {**kwargs, "device": here} if "device" in kwargs else kwargs
         return func, tuple(here if isinstance(each, torch.device) else each for each in args), dict(kwargs)
-    if func is TENSOR.to and len(args) > 1 and _is_card(args[1]):
+    if func is TENSOR.to and len(args) > 1 and _is_accelerator(args[1]):
         args = (args[0], args[0].device, *args[2:])
     return func, args, dict(kwargs)
 
 
-def _is_card(device: Any) -> bool:
-    kind = device.type if isinstance(device, torch.device) else device.partition(":")[0] if isinstance(device, str) else ""
-    return kind in CARDS
+def _is_accelerator(device: Any) -> bool:
+    kind = (
+        device.type if isinstance(device, torch.device) else device.partition(":")[0] if isinstance(device, str) else ""
+    )
+    return kind in ACCELERATORS
 
 
 def _same(tensor: Any) -> Any:
-    """Return what is where it should be: no tensor is on a card."""
+    """Return what is where it should be: all tensors are on one device."""
     return tensor
 
 
