@@ -38,7 +38,7 @@ def _aliases(context: LintContext) -> Iterator[Observation]:
         yield Observation(
             "note",
             stage.name,
-            f"a maximum lets every detail through, and only each {_ordinal(stage.axes)} of them is kept: the result "
+            f"a maximum lets every detail through, and only every {_ordinal(stage.axes)} of them is kept: the result "
             f"changes when the {context.words.input} moves by one {context.words.cell}",
             (
                 f"blur between the maximum and the stride (no weights{kept}): {instead.words}",
