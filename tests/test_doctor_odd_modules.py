@@ -53,7 +53,7 @@ def test_weights_behind_a_choice_by_data_are_not_known(function):
     result = examine(Two(function), SHAPE)
     network = result.network
     # What `d` has, 8 * 8 * 9 + 8 weights of 808, cannot be reached.
-    assert [(loss.weights, loss.why) for loss in network.losses] == [(584, "it gives what depends on data")]
+    assert [(loss.weights, loss.why) for loss in network.losses] == [(584, "it gives a result that depends on data")]
     assert network.is_mostly_lost
     (finding,) = [each for each in result.findings if each.code == "D901"]
     assert finding.severity == "warning"

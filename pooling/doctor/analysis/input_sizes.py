@@ -39,7 +39,7 @@ class Pattern:
     >>> print(Pattern(32, (0,)))
     multiples of 32
     >>> print(Pattern(4, (1,)), Pattern(1, (0,)), Pattern(1, ()), Pattern(4, (0, 3)), sep="; ")
-    4 n + 1; any; none; 4 n + 0 or 3
+    4 n + 1; any; none; 4 n + (3 or 4)
     """
 
     step: int
@@ -55,7 +55,16 @@ class Pattern:
             return "any"
         if self.remainders == (0,):
             return f"multiples of {self.step}"
-        return f"{self.step} n + {joined(_ranges(self.remainders), 'or')}"
+        written = joined(_ranges(_circular(self.remainders, self.step)), "or")
+        return f"{self.step} n + {written}" if len(self.remainders) == 1 else f"{self.step} n + ({written})"
+
+
+def _circular(remainders: Sequence[int], step: int) -> list[int]:
+    """Write remainders that follow one another across 0 as one run: 31 and 0 of 32 are 31 and 32."""
+    if remainders[0] != 0 or remainders[-1] != step - 1:
+        return list(remainders)
+    first = next(number for number in range(step) if number not in remainders)
+    return [each for each in remainders if each > first] + [each + step for each in remainders if each < first]
 
 
 def _ranges(numbers: Sequence[int]) -> list[str]:

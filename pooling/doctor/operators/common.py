@@ -282,7 +282,9 @@ def written(target: Tensor | None, source: Tensor | None, spans: Mapping[int, ra
 Labels = Sequence[Hashable]
 
 
-def product(parts: Sequence[tuple[Tensor, Labels]], output: Labels) -> View | None:
+def product(
+    parts: Sequence[tuple[Tensor, Labels]], output: Labels, sizes: Mapping[Hashable, int] | None = None
+) -> View | None:
     """Return the receptive fields of a product that is summed over all labels that the result does not have.
 
     Parameters
@@ -291,6 +293,8 @@ def product(parts: Sequence[tuple[Tensor, Labels]], output: Labels) -> View | No
         Tensors that hold data, with a label for each of their axes.
     output : sequence
         The labels of the result.
+    sizes : mapping, optional
+        The sizes of the labels.
 
     Notes
     -----
@@ -311,10 +315,41 @@ def product(parts: Sequence[tuple[Tensor, Labels]], output: Labels) -> View | No
         ]
         if not known:
             return None if context or not views else views[0]
-        found = _multiplied(known)
+        in_blocks = _in_blocks(*parts[0], output, sizes or {}) if len(parts) == 1 else None
+        found = in_blocks or _multiplied(known)
     except UnfollowedError as error:
         return View((), None, lost=f"receptive field not followed: {error}")
     return found and replace(found, context=found.context or context)
+
+
+def _in_blocks(tensor: Tensor, labels: Labels, output: Labels, sizes: Mapping[Hashable, int]) -> View | None:
+    """Return what weights make of the cells of each block of a map; None where they reach over more or less than that.
+
+    As many results as cells take their places, as a transform of blocks has them. Any other number are channels.
+    """
+    view, shape = tensor.view, tensor.shape
+    if view is None or shape is None:
+        return None
+    layout, grid = places.layout_of(view, shape), view.sizes(shape)
+    gone = [axis for axis, label in enumerate(labels) if label not in output and layout[axis].factors]
+    factors = [factor for axis in gone for factor in layout[axis].factors]
+    left = [factor for each in layout for factor in each.factors if factor.axis >= 0 and factor not in factors]
+    if not factors or min(factor.axis for factor in factors) < 0 or all(factor.size == 1 for factor in left):
+        return None
+    if any(layout[axis].before or layout[axis].after for axis in gone):
+        raise UnfollowedError("it joins places with what is none")
+    made = [label for label in output if label not in labels and sizes.get(label, 1) > 1]
+    by_label = dict(zip(labels, layout, strict=True))
+    if len(gone) == len(made) == 1 and sizes[made[0]] == shape[gone[0]]:
+        by_label[made[0]] = layout[gone[0]]
+        held = tuple(by_label.get(label, AxisLayout()) for label in output)
+        return places.settled(places.mixed(view, grid, factors), held, grid)
+    found, _ = places.coarsened(view, shape, gone)
+    if found is None:
+        return None
+    rest = tuple(1 if axis in gone else size for axis, size in enumerate(shape))
+    by_label = dict(zip(labels, places.layout_of(found, rest), strict=True))
+    return places.settled(found, [by_label.get(label, AxisLayout()) for label in output], found.sizes(rest))
 
 
 Part = tuple[View | None, Layout, int]
@@ -352,7 +387,9 @@ def _multiplied(known: Sequence[Part]) -> View | None:
         spread = places.mixed(other, grid, apart)
         paths.append(replace(spread, layout=(), grid=(), axes=tuple(range(len(grid)))))
     found = places.settled(receptive_field.merged(paths), layout, grid)
-    return found and replace(found, context=found.context or context)
+    if found is None or (found.paths is None and len(known) > 1):
+        return None  # what two of them make of the whole of a map
+    return replace(found, context=found.context or context)
 
 
 def _in_windows(queries: Part, windows: Part) -> Part | None:

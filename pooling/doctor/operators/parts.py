@@ -71,9 +71,13 @@ def _in_parts(
         held = layout[place]
         if not held.factors or _is_cell(axis):
             continue
-        if len(held.factors) > 1 and _tiles(axis):
+        # Spatial axes of one cell stand beside the others.
+        single = tuple(factor for factor in held.factors if factor.size == 1 and grid[factor.axis] == 1)
+        rest = tuple(factor for factor in held.factors if factor not in single) or held.factors[-1:]
+        single = tuple(factor for factor in single if factor not in rest)
+        if len(rest) > 1 and _tiles(axis):
             return None  # Several places of the list become one, whose rows and columns are no grid.
-        (factor, *more) = held.factors
+        (factor, *more) = rest
         number = factor.axis
         if more or held.before or held.after or number == CHANNELS or number in taken:
             raise UnfollowedError("its windows move over a list of places")
@@ -86,7 +90,8 @@ def _in_parts(
         layout = [_with_parts_of(each, factor, size) for each in layout]
         grid[number] = grid[number] // factor.size * size
         # A part that has become one cell is the place of the part.
-        layout[place] = AxisLayout() if size == 1 < grid[number] else AxisLayout((replace(factor, size=size),))
+        left = () if size == 1 < grid[number] else (replace(factor, size=size),)
+        layout[place] = AxisLayout((*single, *left))
     found = settled(replace(view, paths=tuple(paths)), layout, tuple(grid))
     if found is None:
         raise UnfollowedError("axes have changed places")

@@ -52,14 +52,15 @@ def layout_of(view: View, shape: Shape) -> Layout:
 def settled(view: View, layout: Sequence[AxisLayout], grid: Shape) -> View | None:
     """Return a view with another layout, in the short form where every spatial axis stands alone and whole.
 
-    None where a spatial axis is gone: nothing of the tensor has a place on it any more.
+    None where spatial axes are gone: nothing of the tensor has a place on them any more. Where some of the places are
+    left, the fields are not followed.
     """
     held = [factor for each in layout for factor in each.factors if factor.axis != CHANNELS]
     for number, size in enumerate(grid):
         if math.prod(factor.size for factor in held if factor.axis == number) != size or number not in {
             factor.axis for factor in held
         }:
-            return None
+            return _in_part(view) if any(factor.size > 1 for factor in held) else None
     axes: dict[int, int] = {}
     for place, each in enumerate(layout):
         if len(each.factors) == 1 and not each.before and not each.after:
@@ -67,6 +68,12 @@ def settled(view: View, layout: Sequence[AxisLayout], grid: Shape) -> View | Non
     if all(number in axes for number in range(len(grid))) and len(held) == len(grid):
         return replace(view, axes=tuple(axes[number] for number in range(len(grid))), layout=(), grid=())
     return replace(view, axes=(), layout=tuple(layout), grid=tuple(grid))
+
+
+def _in_part(view: View) -> View:
+    """Return the view of a tensor that has lost one spatial axis, or a part of it, and still has another."""
+    why = "receptive field not followed: some of the places of the map are gone, others are left"
+    return replace(view, axes=(), paths=None, layout=(), grid=(), lost=view.lost or why)
 
 
 def moved(view: View | None, places: Sequence[int | None], shape: Shape, rank: int | None = None) -> View | None:
@@ -90,11 +97,16 @@ def moved(view: View | None, places: Sequence[int | None], shape: Shape, rank: i
     if rank is None:
         rank = max((place + 1 for place in places if place is not None), default=0)
     layout = [PLAIN] * rank
+    single: list[Factor] = []
     for each, place in zip(layout_of(view, shape), places, strict=True):
         if place is not None:
             layout[place] = each
-        elif each.factors:
-            return None
+        else:
+            single += [factor for factor in each.factors if factor.size == 1]
+    # A spatial axis of one cell is kept beside the places that are left.
+    kept = next((place for place, each in enumerate(layout) if any(factor.axis >= 0 for factor in each.factors)), None)
+    if kept is not None and single:
+        layout[kept] = replace(layout[kept], factors=(*single, *layout[kept].factors))
     return settled(view, layout, view.sizes(shape))
 
 
@@ -308,8 +320,10 @@ def _shuffled(view: View, layout: Sequence[AxisLayout], grid: Shape) -> View | N
             if inner.axis == CHANNELS != outer.axis and outer.size == grid[outer.axis]:
                 enlarged[outer.axis] = inner.size
                 layout[place] = AxisLayout((Factor(outer.axis, outer.size * inner.size),))
-    if len(enlarged) != len(grid):
-        return settled(view, layout, grid) if not enlarged else None
+    if not enlarged:
+        return settled(view, layout, grid)
+    if len(enlarged) < len(grid):
+        raise UnfollowedError("it makes places of channels along some of the spatial axes only")
     paths = tuple(receptive_field.blown_up(each, enlarged[number]) for number, each in enumerate(view.paths))
     larger = tuple(size * enlarged[number] for number, size in enumerate(grid))
     return settled(replace(view, paths=paths), layout, larger)

@@ -179,9 +179,9 @@ def _sizes(sizes: AxisSizes, examination: Examination) -> str:
     clean = (
         f"nothing is left out for {sizes.clean}" if sizes.clean.remainders else "something is left out at every size"
     )
-    if str(sizes.clean) == "any":
+    if str(sizes.clean) == "any" or (sizes.largest is None and str(sizes.clean) == str(sizes.working) != "none"):
         clean = "nothing is left out at any of them"
-    elif sizes.clean_near and sizes.given not in sizes.clean_near:
+    if str(sizes.clean) != "any" and sizes.clean_near and sizes.given not in sizes.clean_near:
         clean += f" (near {sizes.given}: {joined([str(each) for each in sizes.clean_near])})"
     return f"{works}; {clean}"
 
@@ -204,7 +204,7 @@ def _shifts(measured: Sequence[Any], cell: str) -> str:
         )
         words.append(f"{printable(each.stage)} {each.value:.2f}{better}")
     more = f", and {len(measured) - 3} more" if len(measured) > 3 else ""
-    return f"moved by one {cell}, changes of {'; '.join(words)}{more} (0: equivariant, 1: uncorrelated)"
+    return f"change when the input moves by one {cell} (0: equivariant, 1: uncorrelated): {'; '.join(words)}{more}"
 
 
 def _print_findings(examination: Examination, console: Console) -> None:

@@ -260,6 +260,10 @@ def _of_factory(torch: Any, package: str, name: str) -> Made:
         with redirect_stdout(sys.stderr):
             found = importlib.import_module(package)
     except ModuleNotFoundError as error:
+        if package.endswith(".py") and Path(package).is_file():
+            file = Path(package)
+            where = "" if file.parent == Path(".") else f", in its folder {file.parent}"
+            raise NetworkError(f"{text}: {package} is a file; give its module, {file.stem}:{name}{where}") from error
         if error.name and (package == error.name or package.startswith(f"{error.name}.")):
             raise NetworkError(
                 f"{text}: there is no module {error.name!r}; it must be installed, or lie in the current folder"

@@ -555,7 +555,7 @@ class Recorder(TorchDispatchMode):
         place = place_of(sys._getframe(1), self.modules, TORCH, run_module.__code__)
         if base in DATA_DEPENDENT or _picks_by_data(base, args):
             call = _call(func, base, args, kwargs, place)
-            self._end(call, "gives what depends on data")
+            self._end(call, "gives a result that depends on data")
         device = kwargs.get("device")
         if device is not None and str(device) != "meta":
             kwargs["device"] = torch.device("meta")  # where the data would go does not matter

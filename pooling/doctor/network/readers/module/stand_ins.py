@@ -43,7 +43,7 @@ def stand_in(recorder: Recorder, func: Any, args: tuple[Any, ...], kwargs: Mappi
         If it asks for what is in a tensor that has no data.
     """
     if func in ASK_FOR_VALUES and args[0].is_meta:
-        why = "gives what depends on data" if recorder.is_data(args[0]) else "needs the values of a weight"
+        why = "gives a result that depends on data" if recorder.is_data(args[0]) else "needs the values of a weight"
         recorder.end(ASK_FOR_VALUES[func], [args[0]], why, sys._getframe(2))
     if func in ASK_FOR_GRADIENTS:
         tensors = [each for each in pytree.tree_leaves((args, kwargs)) if isinstance(each, torch.Tensor)]
