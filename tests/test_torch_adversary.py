@@ -15,7 +15,7 @@ import pytest
 torch = pytest.importorskip("torch")
 from torch import nn  # noqa: E402
 
-import pooling  # noqa: E402
+import pooling.torch  # noqa: E402
 from pooling.torch import functional as F  # noqa: E402
 from pooling.torch import patch, unpatch  # noqa: E402
 
@@ -111,8 +111,15 @@ def test_one_entry_holds_for_all_axes_of_a_window() -> None:
     assert row.under_compile  # 36 elements
 
 
-@pytest.mark.parametrize("given", [{"kernel_size": 3, "stride": 0}, {"kernel_size": 0}, {"kernel_size": 3, "padding": -1},
-                                   {"kernel_size": 3, "dilation": 0}])  # fmt: skip
+@pytest.mark.parametrize(
+    "given",
+    [
+        {"kernel_size": 0},
+        {"kernel_size": 3, "stride": 0},
+        {"kernel_size": 3, "padding": -1},
+        {"kernel_size": 3, "dilation": 0},
+    ],
+)
 def test_operators_refuse_windows_without_looking_at_elements(given: dict[str, int]) -> None:
     found = {"kernel_size": 1, "stride": 1, "padding": 0, "dilation": 1} | given
     lists = [[found[name]] * count for name, count in zip(found, (2, 2, 4, 2), strict=True)]
@@ -199,3 +206,30 @@ def test_scripts_of_patched_modules_say_what_to_do() -> None:
         torch.jit.script(model)
     unpatch(model)
     assert torch.jit.script(model)(torch.zeros(1, 1, 4, 4)).shape == (1, 1, 2, 2)
+
+
+# --- open sizes ------------------------------------------------------------------------------------------------------
+
+
+def test_exports_with_ceil_mode_hold_for_sizes_with_and_without_cells_behind_them() -> None:
+    class Norm(nn.Module):
+        def forward(self, x: Any) -> Any:
+            return F.lp_pool2d(x, 2, 3, 2, ceil_mode=True)
+
+    sizes = {2: torch.export.Dim("h", min=8, max=64), 3: torch.export.Dim("w", min=8, max=64)}
+    program = torch.export.export(Norm(), (torch.rand(1, 2, 16, 16),), dynamic_shapes=(sizes,))
+    graph = program.run_decompositions(pooling.torch.decompositions()).module()
+    for size in ((16, 16), (17, 16), (16, 19), (21, 9)):
+        x = torch.rand(1, 2, *size)
+        torch.testing.assert_close(graph(x), Norm()(x))
+
+
+def test_unpooling_to_an_open_size_is_one_graph() -> None:
+    def there_and_back(x: Any) -> Any:
+        values, indices = F.max_pool2d(x, 2, return_indices=True)
+        return F.max_unpool2d(values, indices, 2, output_size=x.shape[2:])
+
+    compiled = torch.compile(there_and_back, backend="eager", fullgraph=True, dynamic=True)
+    for size in ((8, 8), (9, 12), (13, 10)):
+        x = torch.rand(1, 2, *size)
+        assert torch.equal(compiled(x), there_and_back(x))

@@ -162,7 +162,7 @@ def _frozen(value: Any) -> Any:
 
 
 def _is_plain(value: Any) -> bool:
-    """Whether an argument equals none that is read in another way: 2 equals 2.0 and 1 equals True, which are refused."""
+    """Whether nothing that equals an argument is read in another way: 2.0 equals 2, and is refused."""
     return value is None or type(value) is int or (type(value) is tuple and all(map(_is_plain, value)))
 
 
