@@ -222,8 +222,8 @@ def fields(network: RealNetwork, shape: Shape = WIDE) -> Record:
     columns: list[Ends] = []
     for number, (stage, result) in enumerate(zip(stages, asked.outputs, strict=True)):
         field = stage.receptive_field
-        if field is None or not field.uniform:
-            continue
+        if field is None or not field.uniform or stage.spatial[-1] != result.dim() - 1:
+            continue  # of maps with their columns last
         record["maps"] += 1
         cell = result.shape[-1] // 2
         seen = asked.columns(result, cell)
@@ -541,6 +541,8 @@ class Judge:
         if found.dim() == 3 and len(shape) == 4:
             # A list of places, of which some stand for no pixels: as many as there can be in a row of a square.
             columns = math.isqrt(max(found.shape[1:]))
+            if math.isqrt(min(found.shape[1:])) < most <= columns:
+                return None  # and it is not known which of the axes has the places
         elif len(stage.spatial) == 2:
             columns = found.shape[stage.spatial[-1]]
         else:
@@ -570,8 +572,10 @@ class Judge:
             return None
         if found * limit >= width:
             return False
-        if (found + AT_BORDERS) * limit < width or self._wider is None:
+        if (found + AT_BORDERS) * limit < width:
             return True
+        if self._wider is None:
+            return None
         wider = self._wider.x.shape[-1]
         more = self._cells_at(self._wider, name, math.ceil(wider / limit) + AT_BORDERS)
         if more is None:
@@ -617,7 +621,7 @@ class Judge:
 
     def _d202(self, finding: Finding) -> bool | None:
         fewer, enough = self._resolves_less(Fraction(self.object, 2)), self._resolves_less(Fraction(self.object))
-        return None if fewer is None else fewer and not enough
+        return None if fewer is None or enough is None else fewer and not enough
 
     def _d203(self, finding: Finding) -> bool | None:
         found = self._map(finding.stage)
