@@ -115,9 +115,12 @@ def _foreign(function: str, name: str, value: Any) -> AnyArray:
     jax = sys.modules.get("jax")
     traced = jax is not None and isinstance(value, jax.core.Tracer)
     remedy = "call outside of jax.jit, jax.grad and jax.vmap" if traced else "pass a NumPy array"
-    raise type_error(
-        function, f"{name} of type {type(value).__name__} cannot be read as an array on the CPU ({reason})", remedy
-    ) from failure
+    try:
+        raise type_error(
+            function, f"{name} of type {type(value).__name__} cannot be read as an array on the CPU ({reason})", remedy
+        ) from failure
+    finally:
+        del failure  # it knows this frame, and a cycle would hold the value
 
 
 def _offers(value: Any, name: str) -> bool:

@@ -80,7 +80,9 @@ class Windows:
     def padded(self, input: Tensor, value: float) -> Tensor:
         """Put so many cells around the maps that windows are whole and begin with the first cell."""
         pads = [pad for i in reversed(range(self.n)) for pad in (self.begins[i], self.beyond(i))]
-        return torch.constant_pad_nd(input, pads, value) if any(pad != 0 for pad in pads) else input
+        # Whether one that depends on the size of the input is 0 must not be asked: the graph would hold for that alone.
+        is_padded = any(not isinstance(pad, int) or pad != 0 for pad in pads)
+        return torch.constant_pad_nd(input, pads, value) if is_padded else input
 
 
 def _maxima(windows: Windows, input: Tensor, least: float, *, indexed: bool = False) -> Any:

@@ -125,7 +125,11 @@ def _explaining(name: str, input: Any, call: Callable[[], Any]) -> Any:
         return call()
     except (AttributeError, NotImplementedError, RuntimeError, TypeError) as error:
         explained = _explained(name, input, error)
-        raise (explained or error) from (error if explained else error.__cause__)
+        try:
+            raise (explained or error) from (error if explained else error.__cause__)
+        finally:
+            # The error knows this frame, and the frame must not know the error: that cycle would hold the tensor.
+            del explained
 
 
 def _explained(function: str, input: Any, error: Exception) -> Exception | None:
@@ -157,6 +161,11 @@ def _frozen(value: Any) -> Any:
     return tuple(map(_frozen, value)) if isinstance(value, (list, tuple)) else value
 
 
+def _is_plain(value: Any) -> bool:
+    """Whether nothing that equals an argument is read in another way: 2.0 equals 2, and is refused."""
+    return value is None or type(value) is int or (type(value) is tuple and all(map(_is_plain, value)))
+
+
 def _windows(name: str, n: int, kernel_size: Any, stride: Any, padding: Any, dilation: Any) -> tuple[Any, ...]:
     """Read kernel, stride, padding and dilation, which do not depend on the input, as operators have them."""
     kernels = per_axis(name, "kernel_size", kernel_size, n)
@@ -170,7 +179,12 @@ def _windows(name: str, n: int, kernel_size: Any, stride: Any, padding: Any, dil
     return list(kernels), list(strides), [each for pair in pairs for each in pair], list(dilations)
 
 
-_remembered = lru_cache(maxsize=4096)(_windows)
+_known = lru_cache(maxsize=4096)(_windows)
+
+
+def _remembered(name: str, n: int, *given: Any) -> tuple[Any, ...]:
+    """Read them, and remember what was read of plain ones."""
+    return (_known if _is_plain(given) else _windows)(name, n, *given)
 
 
 def _laid_windows(function: Function, input: Tensor, kernel_size: Any, stride: Any, padding: Any, dilation: Any) -> Any:

@@ -137,11 +137,12 @@ def _order(rank: int, dimensions: int) -> Order:
     return Order(last, tuple(last.index(axis) for axis in range(rank)))
 
 
-ORDERS: dict[tuple[int, int | None], Order] = {
-    (n + batch, n): _order(n + batch, n) for n in (1, 2, 3) for batch in (1, 2)
-}
+ORDERS: dict[tuple[int, int | None], Order] = {(n + 2, n): _order(n + 2, n) for n in (1, 2, 3)}
 ORDERS |= {(rank, None): _order(rank, rank - 2) for rank in (3, 4, 5)}
-"""Orders by rank and spatial axes; functions of any number of them tell it by the rank."""
+"""Orders by rank and spatial axes; functions of any number of them tell it by the rank.
+
+Of maps without a batch there are none: PyTorch has a memory format for batches alone, and its results are contiguous.
+"""
 
 
 def order_of(tensor: Tensor, dimensions: int | None) -> Order | None:
@@ -317,6 +318,9 @@ class Function:
             return [*outer, *(s if o < 0 else o for s, o in zip(sizes, given["output_size"], strict=True))]
         kernel, stride = given["kernel_size"], given["stride"]
         padding, dilation = given["padding"], given.get("dilation", [1] * n)
+        for name, least in (("kernel_size", 1), ("stride", 1), ("dilation", 1), ("padding", 0)):
+            if any(isinstance(each, int) and each < least for each in given.get(name, ())):
+                raise value_error(self.name, f"must be at least {least}", argument=(name, list(given[name])))
         counts = [
             count_windows(
                 sizes[i], dilation[i] * (kernel[i] - 1) + 1, stride[i], padding[2 * i], padding[2 * i + 1],
@@ -363,6 +367,8 @@ FUNCTIONS = _functions()
 def pooled(function: Function, input: Tensor, given: tuple[Any, ...], *, indexed: bool = False) -> Any:
     """Pool the memory of a tensor, with the arguments of the function of `pooling`, in the memory format it has."""
     order = None if input.is_contiguous() else order_of(input, function.dimensions)
+    if order is None and input.dim() - 1 == function.dimensions:
+        input = input.contiguous()  # or the result would have the order that the input has
     array = array_of(input if order is None else input.permute(order.last))
     cut = function.positional
     named = given[cut:]

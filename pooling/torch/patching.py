@@ -25,6 +25,7 @@ from torch.autograd import forward_ad
 from torch.nn.utils import parametrize
 from torch.overrides import TorchFunctionMode
 
+from pooling.arguments import per_axis
 from pooling.errors import refused, type_error
 from pooling.signs import counted
 
@@ -98,7 +99,10 @@ def _window(module: nn.Module) -> int:
     if size is None:
         return 0
     n = int(next(kind for kind in MODULES if isinstance(module, kind)).__name__[-2])
-    return math.prod(size if isinstance(size, (tuple, list)) else (size,) * n)
+    try:
+        return math.prod(per_axis("patch", "kernel_size", size, n))
+    except (TypeError, ValueError):  # of what is no size, which every call refuses
+        return 0
 
 
 def _is_for_inductor(module: nn.Module) -> bool:
@@ -121,7 +125,23 @@ class Patched:
         made = super().__reduce_ex__(max(int(protocol), 2))
         if made[0] is copyreg.__newobj__ and made[1][0] is type(self):  # type: ignore[attr-defined]
             return _restored, (self.original, self.always, *made[1][1:]), *made[2:]
+        if made[0] is type(self):  # of a class that tells how it is called
+            return _called, (self.original, self.always, *made[1]), *made[2:]
         return made
+
+    def __prepare_scriptable__(self) -> Any:
+        """Tell `torch.jit.script`, which reads no functions of Python, what to do."""
+        raise refused(
+            RuntimeError,
+            "torch.jit.script",
+            f"{type(self).__name__} is patched, and a script holds no functions of pooling",
+            "call pooling.torch.unpatch(model) before",
+        )
+
+
+def _called(original: Any, always: bool, *arguments: Any) -> Any:
+    """Make a patched module by a call of its class."""
+    return _class_for(original, always)(*arguments)
 
 
 def _restored(original: Any, always: bool, *arguments: Any) -> Any:
@@ -426,6 +446,7 @@ def _read(kind: type) -> Counter[str]:
 FIRST_NAN = "of several NaN in a window the index is that of the first, PyTorch's that of the last; so in gradients"
 NO_ELEMENT = "a window without an element of the input has the index -1 and no gradient; PyTorch's index is on no map"
 SURVIVOR = "of equal indices the last element stays, and only that has a gradient; PyTorch gives one to all"
+KEPT_FORMAT = "the result for an input in torch.channels_last_3d is in it as well; PyTorch's is contiguous"
 NO_OVERFLOW = "sums of powers neither overflow nor underflow; PyTorch's norm of such a window is inf or 0"
 
 
@@ -434,13 +455,14 @@ def _rules(module: nn.Module) -> tuple[str, ...]:
     name = _known(type(module)).__name__  # type: ignore[union-attr]
     if "Unpool" in name:
         return (SURVIVOR,)
+    kept = (KEPT_FORMAT,) if name.endswith("3d") and name != "MaxPool3d" else ()
     if "LPPool" in name:
-        return (NO_OVERFLOW,)
+        return (NO_OVERFLOW, *kept)
     if "MaxPool" not in name:
-        return ()
+        return kept
     dilation: Any = getattr(module, "dilation", 1)
     steps = dilation if isinstance(dilation, (tuple, list)) else (dilation,)
-    return (FIRST_NAN, NO_ELEMENT) if max(steps) > 1 else (FIRST_NAN,)
+    return (FIRST_NAN, NO_ELEMENT) if max(steps) > 1 else (FIRST_NAN, *kept)
 
 
 def _listed(calls: Mapping[str, int]) -> str:
@@ -699,7 +721,7 @@ def _patched(
         original = str(getattr(module, "original_name", ""))
         if not any(original == each.__name__ for each in MODULES):
             return None
-        return PatchedModule(name, original, False, "scripted; call patch before torch.jit.script")
+        return PatchedModule(name, original, False, "scripted: torch.jit.script holds no functions of pooling")
     counts = _read(kind) if traced is None else Counter(traced)
     functions = tuple(sorted(counts.elements()))
     reasons = list(_reasons(module, known, counts))
@@ -722,7 +744,8 @@ def _rules_of(function: str) -> tuple[str, ...]:
     """Return the rules in which a function differs on purpose from that of PyTorch."""
     if "unpool" in function:
         return (SURVIVOR,)
-    return (FIRST_NAN,) if "max" in function else (NO_OVERFLOW,) if "lp" in function else ()
+    kept = (KEPT_FORMAT,) if function.endswith("3d") and function != "max_pool3d" else ()
+    return (*((FIRST_NAN,) if "max" in function else (NO_OVERFLOW,) if "lp" in function else ()), *kept)
 
 
 def _assigned(module: nn.Module, always: bool) -> bool:
@@ -730,7 +753,7 @@ def _assigned(module: nn.Module, always: bool) -> bool:
     kind: Any = type(module)
     try:
         module.__class__ = _class_for(kind, always)
-    except TypeError:  # of classes with slots, or of another metaclass
+    except Exception:  # of classes with slots or of another metaclass, and whatever a class says to subclasses
         return False
     return True
 
