@@ -3,7 +3,10 @@
 from __future__ import annotations
 
 import inspect
+import re
 import warnings
+from collections import OrderedDict
+from pathlib import Path
 from typing import Any
 
 import pytest
@@ -124,3 +127,19 @@ def test_arrays_belong_to_the_functions_of_pooling() -> None:
 def test_it_is_there_after_import_pooling() -> None:
     assert pooling.torch.patch is patch
     assert "torch" in dir(pooling)
+
+
+def test_the_code_of_the_page_runs(capsys: pytest.CaptureFixture[str]) -> None:
+    page = (Path(__file__).parent.parent / "docs" / "torch.md").read_text(encoding="utf-8")
+    blocks = re.findall(r"```python\n(.*?)```", page, re.DOTALL)
+    assert len(blocks) == 2
+    for block in blocks:
+        exec(compile(block, "docs/torch.md", "exec"), {})
+    assert capsys.readouterr().out.endswith("torch.Size([1, 8, 16, 16])\n")
+
+
+def test_the_report_of_the_page_is_that_of_such_a_module() -> None:
+    page = (Path(__file__).parent.parent / "docs" / "torch.md").read_text(encoding="utf-8")
+    model = torch.nn.Sequential(OrderedDict(maxpool=torch.nn.MaxPool2d(3, 2, 1), avgpool=torch.nn.AdaptiveAvgPool2d(1)))
+    shown = str(patch(model)).splitlines()[:3]
+    assert "\n".join(shown) in page
