@@ -686,7 +686,7 @@ def test_compiled_small_windows_are_left_and_large_ones_are_not() -> None:
     expected = model(x)
     report = patch(model)
     assert [each.under_compile for each in report.modules] == [False, True, False]
-    assert report.notes[0].startswith("under torch.compile, 2 of these are left to Inductor")
+    assert report.notes[0].startswith("under torch.compile, 2 of the replaced are left to Inductor")
     graphs = []
 
     def backend(graph: Any, inputs: Any) -> Any:

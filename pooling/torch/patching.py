@@ -178,10 +178,10 @@ def _replaced(
 
     def forward(self: Any, input: Any) -> Any:
         # Most calls that are left are small ones: these lose no more time than it takes to see that.
-        if _is_tracing():  # before the size is looked at, of which traces warn
-            return theirs(self, input)
-        if not _is_compiling() and type(input) is Tensor and input.numel() < vars(self).get(SMALL, 0):
-            return theirs(self, input)
+        if not _is_compiling():
+            # The size of an input is not looked at in a trace, which would warn of it.
+            if _is_tracing() or (type(input) is Tensor and input.numel() < vars(self).get(SMALL, 0)):
+                return theirs(self, input)
         if is_left(self, input):
             return theirs(self, input)
         return ours(self, widened(input) if widens and not _is_compiling() else input)
