@@ -177,11 +177,12 @@ def _replaced(
         return not takes(input, exact=exact) or not (always or _is_worth(function, self, input))
 
     def forward(self: Any, input: Any) -> Any:
-        # Most calls that are left are small ones: these lose no more time than it takes to see that.
-        if not _is_compiling():
-            # The size of an input is not looked at in a trace, which would warn of it.
-            if _is_tracing() or (type(input) is Tensor and input.numel() < vars(self).get(SMALL, 0)):
-                return theirs(self, input)
+        # Most calls that are left are small ones: these lose no more time than it takes to see that. In a trace the
+        # size is not looked at, since the tracer would warn of it.
+        if not _is_compiling() and (
+            _is_tracing() or (type(input) is Tensor and input.numel() < vars(self).get(SMALL, 0))
+        ):
+            return theirs(self, input)
         if is_left(self, input):
             return theirs(self, input)
         return ours(self, widened(input) if widens and not _is_compiling() else input)
