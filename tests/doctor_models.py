@@ -161,7 +161,7 @@ _SMALL = (
     "swiftformer_xs starnet_s2 hardcorenas_f hgnetv2_b2 coat_tiny fasternet_t1 rexnet_130 densenet121 "
     "levit_conv_192 edgenext_x_small lcnetv2_large cpubone_nano swiftformer_s fastvit_t12 cpubone_b0_bfrobust "
     "vit_tiny_r_s16_p8_224 ghostnetv3_100 test_vit3 dla46_c starnet_s150 mobilevit_s shvit_s1 edgenext_small_rw "
-    "repghostnet_080 fasternet_t0 bat_resnext26ts efficientvim_m1 visformer_tiny repvit_m2 "
+    "repghostnet_080 fasternet_t0 bat_resnext26ts mobilenetv1_100 visformer_tiny repvit_m2 "
     "lambda_resnet26rpt_256 pit_xs_224 tf_mobilenetv3_large_075 deit_tiny_distilled_patch16_224 lcnetv2_base "
     "efficientvit_m1 hardcorenas_d rexnet_150 poolformer_s12 hardcorenas_b pit_xs_distilled_224 "
     "densenetblur121d skresnet18 repghostnet_058 levit_128 convnextv2_femto pvt_v2_b0 resnet18 mobilenetv3_rw "

@@ -570,8 +570,10 @@ class Judge:
             return None
         if found * limit >= width:
             return False
-        if (found + AT_BORDERS) * limit < width or self._wider is None:
+        if (found + AT_BORDERS) * limit < width:
             return True
+        if self._wider is None:
+            return None
         wider = self._wider.x.shape[-1]
         more = self._cells_at(self._wider, name, math.ceil(wider / limit) + AT_BORDERS)
         if more is None:
@@ -617,7 +619,7 @@ class Judge:
 
     def _d202(self, finding: Finding) -> bool | None:
         fewer, enough = self._resolves_less(Fraction(self.object, 2)), self._resolves_less(Fraction(self.object))
-        return None if fewer is None else fewer and not enough
+        return None if fewer is None or enough is None else fewer and not enough
 
     def _d203(self, finding: Finding) -> bool | None:
         found = self._map(finding.stage)

@@ -152,7 +152,8 @@ class Line:
 def _finite_period(size: int, stride: Fraction) -> int | None:
     """Return the cells of a line that holds the fields of a map of a size; None where those are too many."""
     least = size + 2 * min(size, FARTHEST)
-    whole = stride.denominator * -(-least // stride.denominator)
+    cells = stride.denominator
+    whole = cells * -(-least // cells)
     if whole > LONGEST_PERIOD:  # then the stride is rounded
         whole = 1 << (least - 1).bit_length()
     return whole if whole <= LONGEST_PERIOD else None

@@ -10,6 +10,8 @@ import math
 from collections.abc import Iterable, Sequence
 from dataclasses import replace
 
+from pooling.geometry import window_count
+
 from .. import receptive_field
 from ..receptive_field import CHANNELS, AxisLayout, Factor, UnfollowedError, View
 from .nodes import Shape
@@ -181,7 +183,8 @@ def unfolded(
     if number is None:
         return settled(view, layout, tuple(grid))
     assert view.paths is not None
-    count = (shape[axis] - first - (size - 1) * dilation - 1) // stride + 1 if count is None else count
+    if count is None:
+        count = window_count(shape[axis] - first, (size - 1) * dilation + 1, stride)
     paths = list(view.paths)
     begun = receptive_field.shifted(paths[number], 1, 1, 1, -first)
     paths[number] = receptive_field.unfolded(begun, size, stride, dilation)

@@ -13,6 +13,7 @@ from typing import Any
 import numpy as np
 
 from pooling.errors import refusal_of
+from pooling.geometry import window_count
 
 from ..receptive_field import UnfollowedError, View
 from .common import broadcast, followed, lost, mixed_along, moved, of_parts, written
@@ -153,7 +154,7 @@ def side_by_side(axis: int, size: int, stride: int) -> Rule:
         shape = call.shape(0)
         if shape[axis] < size:
             raise OperatorError(f"size={size} is more than the {shape[axis]} cells of axis {axis} of its input {shape}")
-        output = (*shape[:axis], (shape[axis] - size) // stride + 1, *shape[axis + 1 :], size)
+        output = (*shape[:axis], window_count(shape[axis], size, stride), *shape[axis + 1 :], size)
         try:
             view = unfolded(call.view, shape, axis, size, stride)
         except UnfollowedError as error:
