@@ -58,10 +58,10 @@ def in_new_process(code):
     return subprocess.run([sys.executable, "-c", code], check=False, capture_output=True, text=True)
 
 
-@pytest.mark.parametrize("name", ["reference", "export", "validation", "doctor", "onnx_models", "operators"])
+@pytest.mark.parametrize("name", ["reference", "export", "validation", "doctor", "onnx_models", "operators", "torch"])
 def test_a_module_is_there_after_import_pooling(name):
     if name not in ("reference", "operators", "doctor"):
-        pytest.importorskip("onnx")
+        pytest.importorskip("torch" if name == "torch" else "onnx")
     done = in_new_process(f"import pooling; print(pooling.{name}.__name__, {name!r} in dir(pooling))")
     assert done.stdout.split() == [f"pooling.{name}", "True"], done.stderr
 

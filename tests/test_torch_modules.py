@@ -77,7 +77,9 @@ def test_paddings_of_pooling_in_modules_of_torch() -> None:
 
 
 def test_global_modules_ask_for_their_axes() -> None:
-    with pytest.raises(ValueError, match=r"^GlobalAvgPool2d: input has 3 axes; it must have 4$"):
+    with pytest.raises(
+        ValueError, match=r"^GlobalAvgPool2d: input of shape \(.*\) has 3 axes; it must have 4; give input\[None\]"
+    ):
         nn.GlobalAvgPool2d()(torch.rand(1, 2, 3))
     assert repr(nn.GlobalAvgPool2d(nan="ignore")) == "GlobalAvgPool2d(nan='ignore')"
     assert repr(nn.GlobalMaxPool1d()) == "GlobalMaxPool1d()"

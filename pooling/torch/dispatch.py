@@ -235,7 +235,8 @@ def unpool(
     n = UNPOOLING[name]
     for each in (input, indices):
         if not isinstance(each, Tensor):
-            raise type_error(name, f"input and indices must be torch.Tensor, not {type(each).__name__}")
+            rule = f"input and indices must be torch.Tensor, not {type(each).__name__}"
+            raise type_error(name, rule, f"use pooling.{name} for arrays")
     sizes = output_size
     if sizes is not None and not isinstance(sizes, int) and len(sizes) in (input.ndim, n + 2):
         sizes = sizes[-n:]
@@ -250,7 +251,8 @@ def fractional(
     """Pool with windows at random steps; return the indices as well."""
     n = FRACTIONAL[name]
     if not isinstance(input, Tensor):
-        raise type_error(name, f"input must be a torch.Tensor, not {type(input).__name__}")
+        rule = f"input must be a torch.Tensor, not {type(input).__name__}"
+        raise type_error(name, rule, f"use pooling.{name} for arrays")
     kernel, size = fractional_sizes(name, tuple(input.shape[-n:]), kernel_size, output_size, output_ratio)
     input = _widened(name, input)
     if samples is None:

@@ -19,6 +19,38 @@ from pooling.ranks import ranked
 
 from .dispatch import fractional, pool, unpool
 
+__all__ = [
+    "adaptive_avg_pool1d",
+    "adaptive_avg_pool2d",
+    "adaptive_avg_pool3d",
+    "adaptive_max_pool1d",
+    "adaptive_max_pool2d",
+    "adaptive_max_pool3d",
+    "avg_pool1d",
+    "avg_pool2d",
+    "avg_pool3d",
+    "blur_pool2d",
+    "fractional_max_pool2d",
+    "fractional_max_pool3d",
+    "gem_pool2d",
+    "global_avg_pool",
+    "global_lp_pool",
+    "global_max_pool",
+    "lp_pool1d",
+    "lp_pool2d",
+    "lp_pool3d",
+    "max_blur_pool2d",
+    "max_pool1d",
+    "max_pool2d",
+    "max_pool3d",
+    "max_unpool1d",
+    "max_unpool2d",
+    "max_unpool3d",
+    "min_pool1d",
+    "min_pool2d",
+    "min_pool3d",
+]
+
 # ---------------------------------------------------------------------------------------------------------------------
 # Maxima and minima
 
@@ -34,7 +66,19 @@ def _max_pool(
     *,
     nan: NanRule = "propagate",
 ) -> Any:
-    """As ``torch.nn.functional.{function}``, by `pooling.{function}`: same arguments, same result, same gradient.
+    """Compute ``{function}`` with the arguments, result and gradient of `torch.nn.functional`.
+
+    Parameters
+    ----------
+    input : torch.Tensor
+        On the CPU, of shape ``({first})``; the batch axis may be left out. dtype {dtypes}.
+    return_indices : bool
+        Also return the indices of the elements that were chosen, as a second tensor, of int64.
+
+    Returns
+    -------
+    torch.Tensor
+        The result, in the dtype and the memory format of the input; with `return_indices`, that and the indices.
 
     Raises
     ------
@@ -58,7 +102,19 @@ min_pool1d, min_pool2d, min_pool3d = ranked(_max_pool, "min_pool")
 def _adaptive_max_pool(
     input: Tensor, output_size: AdaptiveSize, return_indices: bool = False, *, nan: NanRule = "propagate"
 ) -> Any:
-    """As ``torch.nn.functional.{function}``, by `pooling.{function}`.
+    """Compute ``torch.nn.functional.{function}``.
+
+    Parameters
+    ----------
+    input : torch.Tensor
+        On the CPU, of shape ``({first})``; the batch axis may be left out. dtype {dtypes}.
+    return_indices : bool
+        Also return the indices of the maxima, as a second tensor of int64.
+
+    Returns
+    -------
+    torch.Tensor
+        The result, in the dtype and the memory format of the input; with `return_indices`, that and the indices.
 
     Raises
     ------
@@ -106,7 +162,21 @@ def _avg_pool(
     dilation: Sizes = 1,
     nan: NanRule = "propagate",
 ) -> Tensor:
-    """As ``torch.nn.functional.{function}``, by `pooling.{function}`, which takes a dilation besides.
+    """Compute ``torch.nn.functional.{function}``, also with a dilation.
+
+    Parameters
+    ----------
+    input : torch.Tensor
+        On the CPU, of shape ``({first})``; the batch axis may be left out. dtype {dtypes}.
+    count_include_pad : bool
+        Whether padding counts in the divisor.
+    divisor_override : float, optional
+        The divisor; by default the number of elements of the window.
+
+    Returns
+    -------
+    torch.Tensor
+        The result, in the dtype and the memory format of the input.
 
     Raises
     ------
@@ -128,7 +198,17 @@ avg_pool1d, avg_pool2d, avg_pool3d = ranked(_avg_pool, "avg_pool", keyword_only=
 
 
 def _adaptive_avg_pool(input: Tensor, output_size: AdaptiveSize, *, nan: NanRule = "propagate") -> Tensor:
-    """As ``torch.nn.functional.{function}``, by `pooling.{function}`.
+    """Compute ``torch.nn.functional.{function}``.
+
+    Parameters
+    ----------
+    input : torch.Tensor
+        On the CPU, of shape ``({first})``; the batch axis may be left out. dtype {dtypes}.
+
+    Returns
+    -------
+    torch.Tensor
+        The result, in the dtype and the memory format of the input.
 
     Raises
     ------
@@ -177,6 +257,18 @@ def _lp_pool(
     """Return the p-norm of each window, of magnitudes: `pooling.{function}`.
 
     ``torch.nn.functional.{function}`` sums the powers of the elements with their signs, and takes the root of that.
+
+    Parameters
+    ----------
+    input : torch.Tensor
+        On the CPU, of shape ``({first})``; the batch axis may be left out. dtype {dtypes}.
+    norm_type : float
+        The power p; ``math.inf`` is the maximum of magnitudes.
+
+    Returns
+    -------
+    torch.Tensor
+        The result, in the dtype and the memory format of the input.
 
     Raises
     ------
@@ -279,7 +371,21 @@ def _max_unpool(
     padding: Padding = 0,
     output_size: Sizes | None = None,
 ) -> Tensor:
-    """As ``torch.nn.functional.{function}``, by `pooling.{function}`; of equal indices the last element stays.
+    """Compute ``torch.nn.functional.{function}``; of equal indices the last element stays.
+
+    Parameters
+    ----------
+    input : torch.Tensor
+        On the CPU, of shape ``({first})``; the batch axis may be left out. dtype {dtypes}.
+    indices : torch.Tensor
+        What the max pooling returned as indices.
+    output_size : sequence of int, optional
+        Shape of the result, with or without the batch and the channels; by default the smallest that fits.
+
+    Returns
+    -------
+    torch.Tensor
+        The result, in the dtype and the memory format of the input.
 
     Raises
     ------
@@ -308,7 +414,25 @@ def _fractional_max_pool(
     return_indices: bool = False,
     _random_samples: Tensor | None = None,
 ) -> Any:
-    """As ``torch.nn.functional.{function}``, by `pooling.{function}`; torch's generator draws the samples.
+    """Compute ``torch.nn.functional.{function}``; torch's generator draws the random samples.
+
+    Parameters
+    ----------
+    input : torch.Tensor
+        On the CPU, of shape ``({first})``; the batch axis may be left out. dtype {dtypes}.
+    output_size : int or sequence of int, optional
+        Number of windows; either this or `output_ratio` must be given.
+    output_ratio : float or sequence of float, optional
+        The same as a fraction of the size of the input.
+    return_indices : bool
+        Also return the indices of the maxima, as a second tensor, of int64.
+    _random_samples : torch.Tensor, optional
+        Numbers from 0 to 1 that set the windows, of shape ``(N, C, {n})``.
+
+    Returns
+    -------
+    torch.Tensor
+        The result, in the dtype and the memory format of the input; with `return_indices`, that and the indices.
 
     Raises
     ------

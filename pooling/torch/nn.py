@@ -2,7 +2,8 @@
 
 Modules with the name of one of `torch.nn` are subclasses of it: same arguments, same attributes, same `repr`, and
 ``isinstance`` holds. Their padding may also be pairs of begin and end, or ``"same"``. They are copied, pickled,
-compiled and exported as those of torch are, but not by `torch.jit.script`, which reads no functions of Python.
+compiled and exported as those of torch are, but not by TorchScript: neither by `torch.jit.script` nor by
+`torch.onnx.export` with ``dynamo=False``.
 
 Examples
 --------
@@ -24,7 +25,8 @@ from torch import Tensor, nn
 from torch.nn.modules.pooling import _MaxPoolNd
 
 from pooling.annotations import NanRule, Padding, Sizes
-from pooling.errors import value_error
+from pooling.arguments import real
+from pooling.errors import refused, value_error
 from pooling.signs import counted
 
 from . import functional as F
@@ -85,7 +87,22 @@ def _is_left(module: Any) -> bool:
     return math.prod(sizes) <= SMALL_WINDOW
 
 
-class _Max(nn.Module):
+class _Ours(nn.Module):
+    """What all modules here do."""
+
+    def __prepare_scriptable__(self) -> Any:
+        """Refuse `torch.jit.script`, in words: it compiles the source of a forward, and calls no Python."""
+        name = type(self).__name__
+        has = "torch.nn has one that can be scripted; " if hasattr(nn, name) else ""
+        raise refused(
+            RuntimeError,
+            "torch.jit.script",
+            f"a {name} of the model is one of pooling.torch.nn, and TorchScript cannot call that",
+            f"{has}torch.export and torch.compile take this one",
+        )
+
+
+class _Max(_Ours):
     """What maxima of any rank do."""
 
     _pool: Callable[..., Any]
@@ -106,25 +123,25 @@ class _Max(nn.Module):
 
 
 class MaxPool1d(_Max, nn.MaxPool1d):
-    """``torch.nn.MaxPool1d`` by `pooling.torch.functional.max_pool1d`."""
+    """`torch.nn.MaxPool1d`, computed by `pooling.torch.functional.max_pool1d`."""
 
     _pool = staticmethod(F.max_pool1d)
 
 
 class MaxPool2d(_Max, nn.MaxPool2d):
-    """``torch.nn.MaxPool2d`` by `pooling.torch.functional.max_pool2d`."""
+    """`torch.nn.MaxPool2d`, computed by `pooling.torch.functional.max_pool2d`."""
 
     _pool = staticmethod(F.max_pool2d)
 
 
 class MaxPool3d(_Max, nn.MaxPool3d):
-    """``torch.nn.MaxPool3d`` by `pooling.torch.functional.max_pool3d`."""
+    """`torch.nn.MaxPool3d`, computed by `pooling.torch.functional.max_pool3d`."""
 
     _pool = staticmethod(F.max_pool3d)
 
 
 class MinPool1d(_Max, _MaxPoolNd):
-    """Smallest element of each window, with the arguments of `MaxPool1d`; no ``torch.nn.MaxPool1d`` itself.
+    """Smallest element of each window, with the arguments of `MaxPool1d`. It is no subclass of that.
 
     Examples
     --------
@@ -136,7 +153,7 @@ class MinPool1d(_Max, _MaxPoolNd):
 
 
 class MinPool2d(_Max, _MaxPoolNd):
-    """Smallest element of each window, with the arguments of `MaxPool2d`; no ``torch.nn.MaxPool2d`` itself.
+    """Smallest element of each window, with the arguments of `MaxPool2d`. It is no subclass of that.
 
     Examples
     --------
@@ -148,7 +165,7 @@ class MinPool2d(_Max, _MaxPoolNd):
 
 
 class MinPool3d(_Max, _MaxPoolNd):
-    """Smallest element of each window, with the arguments of `MaxPool3d`; no ``torch.nn.MaxPool3d`` itself.
+    """Smallest element of each window, with the arguments of `MaxPool3d`. It is no subclass of that.
 
     Examples
     --------
@@ -159,8 +176,8 @@ class MinPool3d(_Max, _MaxPoolNd):
     _pool = staticmethod(F.min_pool3d)
 
 
-class AvgPool1d(nn.AvgPool1d):
-    """``torch.nn.AvgPool1d`` by `pooling.torch.functional.avg_pool1d`."""
+class AvgPool1d(_Ours, nn.AvgPool1d):
+    """`torch.nn.AvgPool1d`, computed by `pooling.torch.functional.avg_pool1d`."""
 
     def forward(self, input: Tensor) -> Tensor:
         """Pool a tensor."""
@@ -169,7 +186,7 @@ class AvgPool1d(nn.AvgPool1d):
         return F.avg_pool1d(input, self.kernel_size, self.stride, self.padding, self.ceil_mode, self.count_include_pad)
 
 
-class _Avg(nn.Module):
+class _Avg(_Ours):
     """What means over two or three axes do."""
 
     _pool: Callable[..., Any]
@@ -190,18 +207,18 @@ class _Avg(nn.Module):
 
 
 class AvgPool2d(_Avg, nn.AvgPool2d):
-    """``torch.nn.AvgPool2d`` by `pooling.torch.functional.avg_pool2d`."""
+    """`torch.nn.AvgPool2d`, computed by `pooling.torch.functional.avg_pool2d`."""
 
     _pool = staticmethod(F.avg_pool2d)
 
 
 class AvgPool3d(_Avg, nn.AvgPool3d):
-    """``torch.nn.AvgPool3d`` by `pooling.torch.functional.avg_pool3d`."""
+    """`torch.nn.AvgPool3d`, computed by `pooling.torch.functional.avg_pool3d`."""
 
     _pool = staticmethod(F.avg_pool3d)
 
 
-class _AdaptiveMax(nn.Module):
+class _AdaptiveMax(_Ours):
     """What adaptive maxima do."""
 
     _pool: Callable[..., Any]
@@ -214,24 +231,24 @@ class _AdaptiveMax(nn.Module):
 
 
 class AdaptiveMaxPool1d(_AdaptiveMax, nn.AdaptiveMaxPool1d):
-    """``torch.nn.AdaptiveMaxPool1d`` by `pooling.torch.functional.adaptive_max_pool1d`."""
+    """`torch.nn.AdaptiveMaxPool1d`, computed by `pooling.torch.functional.adaptive_max_pool1d`."""
 
     _pool = staticmethod(F.adaptive_max_pool1d)
 
 
 class AdaptiveMaxPool2d(_AdaptiveMax, nn.AdaptiveMaxPool2d):
-    """``torch.nn.AdaptiveMaxPool2d`` by `pooling.torch.functional.adaptive_max_pool2d`."""
+    """`torch.nn.AdaptiveMaxPool2d`, computed by `pooling.torch.functional.adaptive_max_pool2d`."""
 
     _pool = staticmethod(F.adaptive_max_pool2d)
 
 
 class AdaptiveMaxPool3d(_AdaptiveMax, nn.AdaptiveMaxPool3d):
-    """``torch.nn.AdaptiveMaxPool3d`` by `pooling.torch.functional.adaptive_max_pool3d`."""
+    """`torch.nn.AdaptiveMaxPool3d`, computed by `pooling.torch.functional.adaptive_max_pool3d`."""
 
     _pool = staticmethod(F.adaptive_max_pool3d)
 
 
-class _AdaptiveAvg(nn.Module):
+class _AdaptiveAvg(_Ours):
     """What adaptive means do."""
 
     _pool: Callable[..., Any]
@@ -244,24 +261,24 @@ class _AdaptiveAvg(nn.Module):
 
 
 class AdaptiveAvgPool1d(_AdaptiveAvg, nn.AdaptiveAvgPool1d):
-    """``torch.nn.AdaptiveAvgPool1d`` by `pooling.torch.functional.adaptive_avg_pool1d`."""
+    """`torch.nn.AdaptiveAvgPool1d`, computed by `pooling.torch.functional.adaptive_avg_pool1d`."""
 
     _pool = staticmethod(F.adaptive_avg_pool1d)
 
 
 class AdaptiveAvgPool2d(_AdaptiveAvg, nn.AdaptiveAvgPool2d):
-    """``torch.nn.AdaptiveAvgPool2d`` by `pooling.torch.functional.adaptive_avg_pool2d`."""
+    """`torch.nn.AdaptiveAvgPool2d`, computed by `pooling.torch.functional.adaptive_avg_pool2d`."""
 
     _pool = staticmethod(F.adaptive_avg_pool2d)
 
 
 class AdaptiveAvgPool3d(_AdaptiveAvg, nn.AdaptiveAvgPool3d):
-    """``torch.nn.AdaptiveAvgPool3d`` by `pooling.torch.functional.adaptive_avg_pool3d`."""
+    """`torch.nn.AdaptiveAvgPool3d`, computed by `pooling.torch.functional.adaptive_avg_pool3d`."""
 
     _pool = staticmethod(F.adaptive_avg_pool3d)
 
 
-class _LP(nn.Module):
+class _LP(_Ours):
     """What norms do."""
 
     _pool: Callable[..., Any]
@@ -275,24 +292,24 @@ class _LP(nn.Module):
 
 
 class LPPool1d(_LP, nn.LPPool1d):
-    """``torch.nn.LPPool1d`` of magnitudes, by `pooling.torch.functional.lp_pool1d`."""
+    """`torch.nn.LPPool1d` of magnitudes, computed by `pooling.torch.functional.lp_pool1d`."""
 
     _pool = staticmethod(F.lp_pool1d)
 
 
 class LPPool2d(_LP, nn.LPPool2d):
-    """``torch.nn.LPPool2d`` of magnitudes, by `pooling.torch.functional.lp_pool2d`."""
+    """`torch.nn.LPPool2d` of magnitudes, computed by `pooling.torch.functional.lp_pool2d`."""
 
     _pool = staticmethod(F.lp_pool2d)
 
 
 class LPPool3d(_LP, nn.LPPool3d):
-    """``torch.nn.LPPool3d`` of magnitudes, by `pooling.torch.functional.lp_pool3d`."""
+    """`torch.nn.LPPool3d` of magnitudes, computed by `pooling.torch.functional.lp_pool3d`."""
 
     _pool = staticmethod(F.lp_pool3d)
 
 
-class _Unpool(nn.Module):
+class _Unpool(_Ours):
     """What unpooling does."""
 
     _pool: Callable[..., Any]
@@ -303,24 +320,24 @@ class _Unpool(nn.Module):
 
 
 class MaxUnpool1d(_Unpool, nn.MaxUnpool1d):
-    """``torch.nn.MaxUnpool1d`` by `pooling.torch.functional.max_unpool1d`."""
+    """`torch.nn.MaxUnpool1d`, computed by `pooling.torch.functional.max_unpool1d`."""
 
     _pool = staticmethod(F.max_unpool1d)
 
 
 class MaxUnpool2d(_Unpool, nn.MaxUnpool2d):
-    """``torch.nn.MaxUnpool2d`` by `pooling.torch.functional.max_unpool2d`."""
+    """`torch.nn.MaxUnpool2d`, computed by `pooling.torch.functional.max_unpool2d`."""
 
     _pool = staticmethod(F.max_unpool2d)
 
 
 class MaxUnpool3d(_Unpool, nn.MaxUnpool3d):
-    """``torch.nn.MaxUnpool3d`` by `pooling.torch.functional.max_unpool3d`."""
+    """`torch.nn.MaxUnpool3d`, computed by `pooling.torch.functional.max_unpool3d`."""
 
     _pool = staticmethod(F.max_unpool3d)
 
 
-class _Fractional(nn.Module):
+class _Fractional(_Ours):
     """What fractional maxima do."""
 
     _pool: Callable[..., Any]
@@ -333,13 +350,13 @@ class _Fractional(nn.Module):
 
 
 class FractionalMaxPool2d(_Fractional, nn.FractionalMaxPool2d):
-    """``torch.nn.FractionalMaxPool2d`` by `pooling.torch.functional.fractional_max_pool2d`."""
+    """`torch.nn.FractionalMaxPool2d`, computed by `pooling.torch.functional.fractional_max_pool2d`."""
 
     _pool = staticmethod(F.fractional_max_pool2d)
 
 
 class FractionalMaxPool3d(_Fractional, nn.FractionalMaxPool3d):
-    """``torch.nn.FractionalMaxPool3d`` by `pooling.torch.functional.fractional_max_pool3d`."""
+    """`torch.nn.FractionalMaxPool3d`, computed by `pooling.torch.functional.fractional_max_pool3d`."""
 
     _pool = staticmethod(F.fractional_max_pool3d)
 
@@ -348,7 +365,7 @@ class FractionalMaxPool3d(_Fractional, nn.FractionalMaxPool3d):
 # What torch lacks
 
 
-class _Global(nn.Module):
+class _Global(_Ours):
     """What poolings of whole channels do."""
 
     _pool: Callable[..., Any]
@@ -362,7 +379,9 @@ class _Global(nn.Module):
         if input.ndim != self.dimensions + 2:
             raise value_error(
                 type(self).__name__,
-                f"input has {counted(input.ndim, 'axis', 'axes')}; it must have {self.dimensions + 2}",
+                f"input of shape {tuple(input.shape)} has {counted(input.ndim, 'axis', 'axes')}; "
+                f"it must have {self.dimensions + 2}",
+                "give input[None], a batch of one" if input.ndim == self.dimensions + 1 else "",
             )
         return self._pool(input, **self._given())
 
@@ -555,7 +574,7 @@ class GlobalLPPool3d(_GlobalLP):
     dimensions = 3
 
 
-class BlurPool2d(nn.Module):
+class BlurPool2d(_Ours):
     """Binomial blur at every stride-th pixel: `pooling.torch.functional.blur_pool2d` (Zhang 2019).
 
     Parameters
@@ -590,7 +609,7 @@ class BlurPool2d(nn.Module):
         return f"{shown}, padding_mode={self.padding_mode!r}"
 
 
-class MaxBlurPool2d(nn.Module):
+class MaxBlurPool2d(_Ours):
     """Anti-aliased maximum: `pooling.torch.functional.max_blur_pool2d` (Zhang 2019).
 
     Parameters
@@ -636,7 +655,7 @@ class MaxBlurPool2d(nn.Module):
         return f"{shown}, blur_kernel_size={self.blur_kernel_size}, padding_mode={self.padding_mode!r}"
 
 
-class GeMPool2d(nn.Module):
+class GeMPool2d(_Ours):
     """Generalised mean of each map with a power that is trained (Radenovic et al. 2018).
 
     Parameters
@@ -657,7 +676,10 @@ class GeMPool2d(nn.Module):
 
     def __init__(self, p: float = 3.0, eps: float = 1e-6, *, trainable: bool = True) -> None:
         super().__init__()
-        self.p = nn.Parameter(torch.full((1,), float(p))) if trainable else float(p)
+        power = real("GeMPool2d", "p", p, "a real number")
+        if not 0 < power < math.inf:
+            raise value_error("GeMPool2d", "must be a finite number above 0", argument=("p", p))
+        self.p = nn.Parameter(torch.full((1,), power)) if trainable else power
         self.eps = eps
 
     def forward(self, input: Tensor) -> Tensor:

@@ -294,6 +294,12 @@ class Function:
         """Return the same by their names."""
         return dict(zip(self.names, self.given(arguments), strict=True))
 
+    def wrong_axes(self, rank: int) -> ValueError:
+        """Make the error of an input of so many axes."""
+        n = self.dimensions
+        axes = "3 to 5 axes" if n is None else f"{n + 1} or {n + 2} axes"
+        return value_error(self.name, f"input has {counted(rank, 'axis', 'axes')}; it must have {axes}")
+
     def output_shape(self, shape: Sequence[Any], arguments: Sequence[Any]) -> list[Any]:
         """Return the shape of the result for one of the input, in numbers or symbols.
 
@@ -306,8 +312,7 @@ class Function:
         given = dict(zip(self.names, arguments, strict=True))
         n = self.dimensions or len(shape) - 2
         if not 1 <= n <= 3 or len(shape) - n not in (1, 2):
-            axes = "3 to 5 axes" if self.dimensions is None else f"{n + 1} or {n + 2} axes"
-            raise value_error(self.name, f"input has {counted(len(shape), 'axis', 'axes')}; it must have {axes}")
+            raise self.wrong_axes(len(shape))
         for name, words in WORDS.items():
             if given.get(name, words[0]) not in words:
                 raise value_error(self.name, f"must be one of {', '.join(words)}", argument=(name, given[name]))
@@ -366,6 +371,8 @@ FUNCTIONS = _functions()
 
 def pooled(function: Function, input: Tensor, given: tuple[Any, ...], *, indexed: bool = False) -> Any:
     """Pool the memory of a tensor, with the arguments of the function of `pooling`, in the memory format it has."""
+    if function.dimensions is None and not 3 <= input.dim() <= 5:
+        raise function.wrong_axes(input.dim())
     order = None if input.is_contiguous() else order_of(input, function.dimensions)
     if order is None and input.dim() - 1 == function.dimensions:
         input = input.contiguous()  # or the result would have the order that the input has

@@ -25,7 +25,7 @@ from torch.autograd import forward_ad
 from torch.nn.utils import parametrize
 from torch.overrides import TorchFunctionMode
 
-from pooling.arguments import per_axis
+from pooling.arguments import flag, per_axis
 from pooling.errors import refused, type_error
 from pooling.signs import counted
 
@@ -36,6 +36,7 @@ from . import worth
 __all__ = ["PatchReport", "PatchedModule", "patch", "patched", "unpatch"]
 
 _is_compiling = torch.compiler.is_compiling
+_is_tracing = torch._C._is_tracing
 SMALL_WINDOW = 25
 """Elements of a window up to which `torch.compile` has kernels of its own, which it fuses with what is around them."""
 MODULES: dict[type[nn.Module], type[nn.Module]] = {
@@ -73,7 +74,7 @@ def takes(input: Any, *, exact: bool = False) -> bool:
         and not input.is_nested
         # What has no forward derivatives, and what traces record for other runtimes.
         and forward_ad._current_level < 0
-        and not torch._C._is_tracing()
+        and not _is_tracing()
     )
 
 
@@ -130,12 +131,12 @@ class Patched:
         return made
 
     def __prepare_scriptable__(self) -> Any:
-        """Tell `torch.jit.script`, which reads no functions of Python, what to do."""
+        """Refuse `torch.jit.script`, in words: it compiles the source of a forward, and this one is Python."""
         raise refused(
             RuntimeError,
             "torch.jit.script",
-            f"{type(self).__name__} is patched, and a script holds no functions of pooling",
-            "call pooling.torch.unpatch(model) before",
+            f"a {type(self).__name__} of the model is patched by pooling, and TorchScript cannot call that",
+            "call unpatch(model) before it; torch.jit.trace, torch.export and torch.compile take patched models",
         )
 
 
@@ -186,8 +187,11 @@ def _replaced(
         return not takes(input, exact=exact) or not (always or _is_worth(function, self, input))
 
     def forward(self: Any, input: Any) -> Any:
-        # Most calls that are left are small ones: these lose no more time than it takes to see that.
-        if not _is_compiling() and type(input) is Tensor and input.numel() < vars(self).get(SMALL, 0):
+        # Most calls that are left are small ones: these lose no more time than it takes to see that. In a trace the
+        # size is not looked at, since the tracer would warn of it.
+        if not _is_compiling() and (
+            _is_tracing() or (type(input) is Tensor and input.numel() < vars(self).get(SMALL, 0))
+        ):
             return theirs(self, input)
         if is_left(self, input):
             return theirs(self, input)
@@ -334,7 +338,7 @@ class patched(TorchFunctionMode):
 
     def __init__(self, *, always: bool = False) -> None:
         super().__init__()
-        self.always = always
+        self.always = flag("patched", "always", always)
 
     def __torch_function__(
         self, func: Any, types: Any, args: tuple[Any, ...] = (), kwargs: Mapping[str, Any] | None = None
@@ -365,7 +369,7 @@ class _Seen(TorchFunctionMode):
 
 
 def _traced(model: nn.Module, example: Any) -> dict[str, Counter[str]]:
-    """Run a network on tensors without memory, and count the pooling functions that each module calls."""
+    """Run a network on fake tensors, and count the pooling functions that each module calls."""
     from torch._subclasses.fake_tensor import FakeTensorMode
 
     inputs = example if isinstance(example, tuple) else (example,)
@@ -391,8 +395,9 @@ def _traced(model: nn.Module, example: Any) -> dict[str, Counter[str]]:
         raise refused(
             RuntimeError,
             "patch",
-            f"the model does not run on tensors without memory with this example: {type(error).__name__}: {error}",
-            "leave the example out: functional calls are then read from the source",
+            f"the model does not run on fake tensors with this example: {type(error).__name__}: {error}",
+            "give a tensor that the model takes, or a tuple of its inputs; or leave the example out: functional calls "
+            "are then read from the source",
         ) from error
     finally:
         for handle in handles:
@@ -489,7 +494,7 @@ class PatchedModule:
     functions : tuple of str
         The pooling functions that it calls itself, one for each call that was found.
     least : str
-        From how many elements of its input on `pooling` computes it; smaller calls take less time by PyTorch.
+        From which size of its input on `pooling` computes it; smaller calls take less time by PyTorch.
     """
 
     name: str
@@ -502,9 +507,9 @@ class PatchedModule:
     least: str = ""
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, repr=False)
 class PatchReport:
-    """What `patch` did; printed, a short table, and a longer one in a notebook.
+    """What `patch` did: a short table at the prompt and when printed, and a longer one in a notebook.
 
     Attributes
     ----------
@@ -543,13 +548,13 @@ class PatchReport:
         if inductor:
             verb = "is" if inductor == 1 else "are"
             notes.append(
-                f"under torch.compile, {inductor} of these {verb} left to Inductor, which fuses windows of up to "
-                f"{SMALL_WINDOW} elements, and adaptive ones, with what is around them"
+                f"under torch.compile, {inductor} of the replaced {verb} left to Inductor, which fuses windows of up "
+                f"to {SMALL_WINDOW} elements, and adaptive poolings, with the operators around them"
             )
         if any(each.least for each in self.modules):
             notes.append(
-                "smaller calls take less time by PyTorch and are left to it, with its rules; patch(model, always=True) "
-                "replaces them too"
+                "calls on smaller inputs take less time by PyTorch and are left to it, with its rules; "
+                "patch(model, always=True) replaces them too"
             )
         if self.device:
             notes.append(f"parameters are on {self.device}: tensors that are not on the CPU are left to PyTorch")
@@ -575,7 +580,7 @@ class PatchReport:
             if each.replaced and each.functions:
                 what = f"in its calls of {_listed(Counter(each.functions))}"
             elif each.least:
-                what = f"from {each.least}"
+                what = each.least
             groups.setdefault((each.replaced, each.module, what), []).append(each.name or "the model")
         return [
             (
@@ -596,12 +601,14 @@ class PatchReport:
         ]
         return "\n".join([self._head(), *lines, *(f"  rule: {each}" for each in self.rules), *self.notes])
 
+    __repr__ = __str__
+
     def _repr_html_(self) -> str:
         """Show the table in a notebook, a row for each module."""
         cells = "".join(
             f"<tr><td>{html.escape(each.name or 'the model')}</td><td>{html.escape(each.module)}</td>"
             f"<td>{'replaced' if each.replaced else 'left'}</td>"
-            f"<td>{html.escape(each.least and f'from {each.least}')}</td>"
+            f"<td>{html.escape(each.least)}</td>"
             f"<td>{html.escape('; '.join(filter(None, (each.reason, *each.rules))))}</td></tr>"
             for each in self.modules
         )
@@ -642,7 +649,7 @@ def patch(model: nn.Module, *, functional: bool = False, example: Any = None, al
         block around each ``forward`` that has such calls.
     example : tensor or tuple, optional
         Inputs of the network. With it the functional calls are those that the network makes, found by running it once
-        on tensors without memory; without it, those in the source of its modules.
+        on fake tensors; without it, those in the source of its modules.
     always : bool
         Whether `pooling` computes calls as well that take longer by it, so that its rules hold for all of them.
 
@@ -669,8 +676,8 @@ def patch(model: nn.Module, *, functional: bool = False, example: Any = None, al
     >>> unpatch(model)
     1
     """
-    if not isinstance(model, nn.Module):
-        raise type_error("patch", f"model must be a torch.nn.Module, not {type(model).__name__}")
+    _check_model("patch", model)
+    functional, always = flag("patch", "functional", functional), flag("patch", "always", always)
     traced = None if example is None else _traced(model, example)
     names: dict[nn.Module, list[str]] = {}
     for name, module in model.named_modules(remove_duplicate=False):
@@ -688,6 +695,20 @@ def patch(model: nn.Module, *, functional: bool = False, example: Any = None, al
             found.append(row)
     devices = {str(each.device) for each in model.parameters()} - {"cpu"}
     return PatchReport(tuple(found), before, ", ".join(sorted(devices)))
+
+
+def _check_model(function: str, model: Any) -> None:
+    """Refuse what is no module."""
+    if isinstance(model, type) and issubclass(model, nn.Module):
+        remedy = f"give an instance, {model.__name__}(...)"
+        raise type_error(function, f"model must be a torch.nn.Module, not the class {model.__name__}", remedy)
+    if not isinstance(model, nn.Module):
+        remedy = ""
+        if isinstance(model, torch.export.ExportedProgram):
+            remedy = f"call {function} on the model that was exported; exports have the operators of PyTorch"
+        elif isinstance(model, (list, tuple)):
+            remedy = f"call {function} on each"
+        raise type_error(function, f"model must be a torch.nn.Module, not {type(model).__name__}", remedy)
 
 
 def _counts(traced: Mapping[str, Counter[str]], places: Sequence[str]) -> Counter[str]:
@@ -721,7 +742,12 @@ def _patched(
         original = str(getattr(module, "original_name", ""))
         if not any(original == each.__name__ for each in MODULES):
             return None
-        return PatchedModule(name, original, False, "scripted: torch.jit.script holds no functions of pooling")
+        return PatchedModule(
+            name,
+            original,
+            False,
+            "scripted: TorchScript cannot call pooling; patch the model that was given to torch.jit.script",
+        )
     counts = _read(kind) if traced is None else Counter(traced)
     functions = tuple(sorted(counts.elements()))
     reasons = list(_reasons(module, known, counts))
@@ -768,8 +794,7 @@ def unpatch(model: nn.Module) -> int:
     RuntimeError
         If the class of a module was changed again since; nothing is undone then.
     """
-    if not isinstance(model, nn.Module):
-        raise type_error("unpatch", f"model must be a torch.nn.Module, not {type(model).__name__}")
+    _check_model("unpatch", model)
     found = {name: module for name, module in model.named_modules() if isinstance(module, Patched)}
     for name, module in found.items():
         if "original" not in vars(type(module)):

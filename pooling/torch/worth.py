@@ -134,9 +134,10 @@ def sentence(kind: str, overlap: float) -> str:
     """Say from how many elements of the input on calls of a kind are worth it; nothing for a kind that never is."""
     parts = []
     least = [None if each is None else f"{math.ceil(each / overlap):,}" for each in LEAST.get(kind, NOTHING)]
-    for where, forward, gradient in (("", *least[:2]), (" in channels_last", *least[2:])):
+    for where, forward, gradient in (("", *least[:2]), ("in channels_last ", *least[2:])):
         if forward and gradient:
-            parts.append(f"{forward} elements{where} ({gradient} with a gradient)")
+            parts.append(f"{where}from {forward} elements ({gradient} where it requires grad)")
         elif forward or gradient:
-            parts.append(f"{forward or gradient} elements{where} ({'without' if forward else 'with'} a gradient only)")
-    return " and ".join(parts)
+            when = "unless it requires grad" if forward else "where it requires grad"
+            parts.append(f"{where}from {forward or gradient} elements, {when}")
+    return f"input {'; '.join(parts)}" if parts else ""
