@@ -137,6 +137,9 @@ cdef enum:
     # --- norms ---
     # Taps of a window that are worked on together, and cells of a row under windows that do not overlap.
     TAPS = 1024
+    # Outputs of a row, with their channels, whose gradients are spread together, and most values under them.
+    SPREAD_CELLS = 1 << 11
+    SPREAD_ROW_CELLS = 1 << 15
     # Sums of a block of windows: half of the first-level cache.
     BLOCK_SUMS = 1 << 11
     # Norms that are kept while gradients are made, of windows that reach into several parts of a plane.
