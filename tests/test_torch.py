@@ -319,7 +319,7 @@ def test_what_patch_leaves_is_told() -> None:
         "calls max_pool2d",
         "its forward was replaced already",
     ]
-    with pytest.raises(TypeError, match=r"^patch: model must be a torch\.nn\.Module, not list$"):
+    with pytest.raises(TypeError, match=r"^patch: model must be a torch\.nn\.Module, not list; call patch on each$"):
         patch([])  # type: ignore[arg-type]
 
 

@@ -202,7 +202,7 @@ def test_classes_that_refuse_subclasses_are_left() -> None:
 def test_scripts_of_patched_modules_say_what_to_do() -> None:
     model = nn.Sequential(nn.MaxPool2d(2))
     patch(model)
-    with pytest.raises(RuntimeError, match=r"MaxPool2d is patched.*call pooling\.torch\.unpatch\(model\) before"):
+    with pytest.raises(RuntimeError, match=r"MaxPool2d of the model is patched.*call unpatch\(model\) before"):
         torch.jit.script(model)
     unpatch(model)
     assert torch.jit.script(model)(torch.zeros(1, 1, 4, 4)).shape == (1, 1, 2, 2)

@@ -387,8 +387,8 @@ def _multiplied(known: Sequence[Part]) -> View | None:
         spread = places.mixed(other, grid, apart)
         paths.append(replace(spread, layout=(), grid=(), axes=tuple(range(len(grid)))))
     found = places.settled(receptive_field.merged(paths), layout, grid)
-    if found is None or (found.paths is None and len(known) > 1):
-        return None  # what two of them make of the whole of a map
+    if found is None or found.paths is None:
+        return None  # what is made of the whole of a map
     return replace(found, context=found.context or context)
 
 
