@@ -283,7 +283,7 @@ Labels = Sequence[Hashable]
 
 
 def product(
-    parts: Sequence[tuple[Tensor, Labels]], output: Labels, sizes: Mapping[Hashable, int] | None = None
+    parts: Sequence[tuple[Tensor, Labels]], output: Labels, sizes: Mapping[Any, int] | None = None
 ) -> View | None:
     """Return the receptive fields of a product that is summed over all labels that the result does not have.
 
@@ -322,7 +322,7 @@ def product(
     return found and replace(found, context=found.context or context)
 
 
-def _in_blocks(tensor: Tensor, labels: Labels, output: Labels, sizes: Mapping[Hashable, int]) -> View | None:
+def _in_blocks(tensor: Tensor, labels: Labels, output: Labels, sizes: Mapping[Any, int]) -> View | None:
     """Return what weights make of the cells of each block of a map; None where they reach over more or less than that.
 
     As many results as cells take their places, as a transform of blocks has them. Any other number are channels.
