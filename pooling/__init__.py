@@ -2,7 +2,7 @@
 
 The functions follow torch.nn.functional in names, order and defaults. ``pooling.export`` builds the same poolings as
 ONNX graphs, ``pooling.validation`` compares runtimes, ``pooling.doctor`` examines networks; these need onnx, and are
-imported on first use.
+imported on first use, as is ``pooling.torch``, which lets PyTorch models pool by these kernels.
 """
 
 import sys
@@ -79,6 +79,7 @@ _MODULES = {
     "onnx_models",
     "operators",
     "reference",
+    "torch",
     "validation",
 }
 """Modules with names of their own, imported on first use."""

@@ -13,7 +13,7 @@ from numpy.typing import ArrayLike, NDArray
 from ._core import DefaultMode
 from .errors import type_error, value_error
 
-__all__ = ["as_array", "in_default_mode", "native", "plain_array", "result_array", "rounded"]
+__all__ = ["as_array", "in_default_mode", "is_whole", "native", "plain_array", "result_array", "rounded"]
 
 AnyArray = NDArray[Any]
 
@@ -115,9 +115,12 @@ def _foreign(function: str, name: str, value: Any) -> AnyArray:
     jax = sys.modules.get("jax")
     traced = jax is not None and isinstance(value, jax.core.Tracer)
     remedy = "call outside of jax.jit, jax.grad and jax.vmap" if traced else "pass a NumPy array"
-    raise type_error(
-        function, f"{name} of type {type(value).__name__} cannot be read as an array on the CPU ({reason})", remedy
-    ) from failure
+    try:
+        raise type_error(
+            function, f"{name} of type {type(value).__name__} cannot be read as an array on the CPU ({reason})", remedy
+        ) from failure
+    finally:
+        del failure  # it knows this frame, and a cycle would hold the value
 
 
 def _offers(value: Any, name: str) -> bool:
@@ -140,7 +143,7 @@ def _of_tensor(function: str, name: str, tensor: Any, torch: Any, instead: str |
         except Exception:
             pass  # read below, or refused in words
         else:
-            if _is_whole(tensor, array):
+            if is_whole(tensor, array):
                 return array
     # What a subclass overrides must not answer for its elements.
     with torch._C.DisableTorchFunctionSubclass():
@@ -150,7 +153,7 @@ def _of_tensor(function: str, name: str, tensor: Any, torch: Any, instead: str |
                 tensor = tensor.as_subclass(torch.Tensor).detach().resolve_conj().resolve_neg()
                 halves = tensor.dtype == torch.bfloat16
                 array = (tensor.view(torch.int16) if halves else tensor).numpy()
-                if not _is_whole(tensor, array):
+                if not is_whole(tensor, array):
                     fault = "whose memory was freed", "one that holds its elements"
             except TypeError:
                 remedy = f"{name}.real or {name}.abs()" if tensor.is_complex() else f"{name}.float()"
@@ -198,7 +201,7 @@ def _fault_of_tensor(name: str, tensor: Any, torch: Any, instead: str | None) ->
     return None
 
 
-def _is_whole(tensor: Any, array: AnyArray) -> bool:
+def is_whole(tensor: Any, array: AnyArray) -> bool:
     """Tell whether a tensor has memory for its elements: NumPy makes an array of anything where that was freed."""
     if array.size == 0:
         return True

@@ -279,11 +279,15 @@ def _read(kind: type[Kind], function: str, array: AnyArray, arguments: tuple[Any
             call = kind.of(function, array.shape, dtype, **dict(zip(names, values, strict=True)))
         except (TypeError, ValueError) as error:
             failure = error
-        if call is None:
-            # Sentences show arguments as they were written.
-            kind.of(function, array.shape, dtype, **dict(zip(names, arguments, strict=True)))
-            assert failure is not None
-            raise failure
+        try:
+            if call is None:
+                # Sentences show arguments as they were written.
+                kind.of(function, array.shape, dtype, **dict(zip(names, arguments, strict=True)))
+                assert failure is not None
+                raise failure
+        finally:
+            # The error knows this frame, and the frame must not know the error: that cycle would hold the arrays.
+            del failure
     warn_of_columns(function, array, call.axes, values[names.index("layout")])
     if key:
         if len(_known) >= REMEMBERED:

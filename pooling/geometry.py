@@ -8,7 +8,7 @@ refused here, before any array is allocated.
 from __future__ import annotations
 
 import math
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass, field, replace
 from functools import cached_property
 from typing import Any, NamedTuple
@@ -24,6 +24,7 @@ __all__ = [
     "Axis",
     "Slab",
     "adaptive_axes",
+    "count_windows",
     "global_axes",
     "padding_pairs",
     "pool_axes",
@@ -366,7 +367,7 @@ def padding_pairs(
         )
         pairs = []
         for size, reach, step in zip(input_size, effective, stride, strict=True):
-            total = 0 if name == VALID else max((-(-size // step) - 1) * step + reach - size, 0)
+            total = 0 if name == VALID else max((size - 1) // step * step + reach - size, 0)
             smaller, larger = total // 2, total - total // 2
             pairs.append((larger, smaller) if name == SAME_LOWER else (smaller, larger))
         return pairs
@@ -422,6 +423,16 @@ def window_count(cells: Any, effective: int, stride: int) -> Any:
     return (cells + (stride - effective)) // stride
 
 
+def count_windows(
+    size: Any, effective: int, stride: int, begin: Any, end: Any, *, ceil_mode: bool, least: Callable[..., Any] = min
+) -> Any:
+    """Count the windows on an axis: a number, or an expression of symbols, of which `least` returns the smaller."""
+    if not ceil_mode:
+        return window_count(begin + size + end, effective, stride)
+    # A window that begins behind the input would hold padding alone.
+    return least(window_count(begin + size + end + (stride - 1), effective, stride), (size + begin - 1) // stride + 1)
+
+
 def pool_axes(
     input_size: Sequence[int],
     kernel_size: Any,
@@ -475,9 +486,7 @@ def pool_axes(
     for i, name in enumerate(names):
         size, (begin, end) = input_size[i], pairs[i]
         padded = begin + size + end
-        output = window_count(padded + (strides[i] - 1 if round_up else 0), effective[i], strides[i])
-        if round_up and (output - 1) * strides[i] >= size + begin:
-            output -= 1
+        output = count_windows(size, effective[i], strides[i], begin, end, ceil_mode=round_up)
         if output < 1 or size < 1:
             dilated = f" with dilation={short_repr(dilation)}" if dilations[i] > 1 else ""
             smallest = effective[i] - begin - end - (strides[i] - 1 if round_up else 0)

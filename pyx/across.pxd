@@ -8,13 +8,27 @@ from libc.string cimport memcpy
 from conversions cimport sum_eights, widened
 from reducers cimport TOTAL, combine, empty, identity
 from tuning cimport BLOCK, LANES, STRIP
-from types cimport float16_t, pair_t, stored_t, value_t, wide_t
+from types cimport bfloat16_t, float16_t, int8_t, int64_t, pair_t, stored_t, uint8_t, value_t, wide_t
+
+cdef extern from "c/sums.h":
+    void eight_runs_float "pooling_eight_runs_float"(
+        float* sums, const float* src, ptrdiff_t step, ptrdiff_t taps, int count) noexcept nogil
+    void eight_runs_float16 "pooling_eight_runs_float16"(
+        float* sums, const float16_t* src, ptrdiff_t step, ptrdiff_t taps, int count) noexcept nogil
+    void eight_runs_bfloat16 "pooling_eight_runs_bfloat16"(
+        float* sums, const bfloat16_t* src, ptrdiff_t step, ptrdiff_t taps, int count) noexcept nogil
+    double run_double "pooling_run_double"(const double* src, ptrdiff_t n) noexcept nogil
+    double run_wide "pooling_run_wide"(const float* src, ptrdiff_t n) noexcept nogil
+    int64_t run_bytes "pooling_run_bytes"(const uint8_t* src, ptrdiff_t n, uint8_t flip) noexcept nogil
 
 
 cdef inline value_t tap_group(
     const value_t* src, ptrdiff_t stride, const int taps, const int reducer
 ) noexcept nogil:
-    """Combine one to four taps of one output."""
+    """Combine one to eight taps of one output: what is beyond four by itself, and the two last."""
+    if taps > 4:
+        return combine(
+            tap_group(src, stride, 4, reducer), tap_group(src + 4 * stride, stride, taps - 4, reducer), reducer)
     if taps == 1:
         return src[0]
     if taps == 2:
@@ -45,7 +59,18 @@ cdef inline void across_step(
     value_t* dst, const value_t* src, ptrdiff_t stride, ptrdiff_t taps, const ptrdiff_t n, const ptrdiff_t step,
     ptrdiff_t rows, ptrdiff_t dst_row, ptrdiff_t src_row, bint accumulate, const int reducer,
 ) noexcept nogil:
-    # The constants let the compiler make one straight vector loop for each line.
+    # The constants let the compiler make one straight vector loop for each line. Taps beyond four are another pass,
+    # but where most windows of more are made.
+    if step == 1 and n != 1 and not accumulate:
+        if taps == 5:
+            across_group(dst, src, stride, 5, n, 1, rows, dst_row, src_row, False, reducer)
+            return
+        if taps == 6:
+            across_group(dst, src, stride, 6, n, 1, rows, dst_row, src_row, False, reducer)
+            return
+        if taps == 7:
+            across_group(dst, src, stride, 7, n, 1, rows, dst_row, src_row, False, reducer)
+            return
     if not accumulate:
         if taps == 1:
             across_group(dst, src, stride, 1, n, step, rows, dst_row, src_row, False, reducer)
@@ -140,11 +165,45 @@ cdef inline void windows(
         windows_block(dst + x, dst_row, rows, taps, outputs, x, n - x, ends, reducer)
 
 
+# Runs are summed in the order of c/sums.h, which takes eight elements at least; fewer are added one by one. Other
+# reducers keep partial results in lanes.
+
+
+cdef inline void sum_eight_runs(
+    float* sums, const stored_t* src, ptrdiff_t step, ptrdiff_t taps, int count
+) noexcept nogil:
+    """Sum up to eight runs of floats or halves."""
+    if stored_t is float:
+        eight_runs_float(sums, src, step, taps, count)
+    elif stored_t is float16_t:
+        eight_runs_float16(sums, src, step, taps, count)
+    elif stored_t is bfloat16_t:
+        eight_runs_bfloat16(sums, src, step, taps, count)
+
+
+cdef inline void sum_runs(
+    float* dst, const stored_t* src, ptrdiff_t n, ptrdiff_t step, ptrdiff_t taps, ptrdiff_t dst_step, bint accumulate,
+) noexcept nogil:
+    """Sum n runs of no more than a block."""
+    cdef float sums[8]
+    cdef ptrdiff_t x, i
+    for x in range(0, n, 8):
+        sum_eight_runs(sums, src + x * step, step, taps, <int> min(n - x, 8))
+        for i in range(min(n - x, 8)):
+            dst[(x + i) * dst_step] = dst[(x + i) * dst_step] + sums[i] if accumulate else sums[i]
+
+
 cdef inline value_t run(const value_t* src, ptrdiff_t n, const int reducer) noexcept nogil:
     """Reduce n >= 1 neighbouring values."""
     cdef value_t lanes[LANES]
     cdef value_t result
     cdef ptrdiff_t i, lane
+    if reducer == TOTAL and n >= 8:
+        if value_t is float:
+            eight_runs_float(lanes, src, 0, n, 1)
+            return lanes[0]
+        elif value_t is double:
+            return run_double(src, n)
     if n < LANES:
         result = src[0]
         for i in range(1, n):
@@ -181,6 +240,10 @@ cdef inline void along(
     accurate."""
     cdef ptrdiff_t x, i
     cdef value_t result
+    if value_t is float:
+        if reducer == TOTAL and 8 <= taps <= BLOCK:
+            sum_runs(dst, src, n, step, taps, dst_step, accumulate)
+            return
     for x in range(n):
         i = min(taps, BLOCK)
         result = run(src + x * step, i, reducer)
@@ -305,28 +368,31 @@ cdef inline void widen_windows(
 
 cdef inline wide_t widen_run(const stored_t* src, ptrdiff_t n, wide_t* kind) noexcept nogil:
     """Sum n neighbouring elements."""
+    cdef float sums[8]
     cdef wide_t lanes[LANES]
     cdef wide_t result = 0
     cdef ptrdiff_t i = 0
-    if wide_t is float or wide_t is double or wide_t is pair_t:
+    if n >= 8:
+        if wide_t is float and (stored_t is float16_t or stored_t is bfloat16_t):
+            sum_eight_runs(sums, src, 0, n, 1)
+            return sums[0]
+        elif wide_t is double and stored_t is float:
+            return run_wide(src, n)
+        elif wide_t is not pair_t and wide_t is not float and wide_t is not double:
+            # Integers may be added in any order.
+            if stored_t is uint8_t:
+                return <wide_t> run_bytes(src, n, 0)
+            elif stored_t is int8_t:
+                return <wide_t> (run_bytes(<const uint8_t*> src, n, 128) - 128 * n)
+    if wide_t is pair_t:
         fill_identity(lanes, LANES, TOTAL)
-        while i + 4 * LANES <= n:
-            widen_group(lanes, src + i, LANES, 4, LANES, 1, 1, 0, 0, True)
-            i += 4 * LANES
         while i + LANES <= n:
             widen_group(lanes, src + i, 0, 1, LANES, 1, 1, 0, 0, True)
             i += LANES
-        if n - i >= 8:
-            widen_group(lanes, src + i, 0, 1, 8, 1, 1, 0, 0, True)
-            i += 8
         fold(lanes, lanes + 8, 8, TOTAL)
-        if n - i >= 4:
-            widen_group(lanes, src + i, 0, 1, 4, 1, 1, 0, 0, True)
-            i += 4
         fold(lanes, lanes + 4, 4, TOTAL)
         fold(lanes, lanes + 2, 2, TOTAL)
         result = <wide_t> (lanes[0] + lanes[1])
-    # Integers may be added in any order, which is left to compilers: gcc 12 makes wrong code of lanes of 16 bits.
     for i in range(i, n):
         result = <wide_t> (result + widened(src[i], kind))
     return result
@@ -340,6 +406,10 @@ cdef inline void widen_along(
     cdef ptrdiff_t x, i
     cdef wide_t result
     cdef double blocks
+    if wide_t is float and (stored_t is float16_t or stored_t is bfloat16_t):
+        if 8 <= taps <= BLOCK:
+            sum_runs(dst, src, n, step, taps, dst_step, accumulate)
+            return
     for x in range(n):
         result = 0
         blocks = 0

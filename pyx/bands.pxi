@@ -45,7 +45,14 @@ cdef inline bint climbs_now(const plan_t* plan, const window_t* height, ptrdiff_
 
 cdef inline ptrdiff_t bands_scratch(const plan_t* plan, const leaves_t* leaves) noexcept nogil:
     """Bytes of scratch memory for one thread."""
-    return bands_cells(plan) * leaves.value
+    return (bands_cells(plan) + (most_converted(plan) if leaves.across_stored == NULL else 0)) * leaves.value
+
+
+cdef inline ptrdiff_t most_converted(const plan_t* plan) noexcept nogil:
+    """Values of the rows under the windows of a band, which are converted together unless they are too many."""
+    cdef const axis_t* height = &plan.axes[1]
+    cdef ptrdiff_t cells = min(rows_spanned(height, plan.band), plan.band * height.kernel_size) * plan.span * plan.inner
+    return cells if cells <= CONVERTED_CELLS else 0
 
 
 cdef void reduce_runs(
@@ -167,13 +174,18 @@ cdef void combine_rows(
     const plan_t* plan, const leaves_t* leaves, char* dst, char* converted, const char* src, ptrdiff_t n,
     const window_t* depth, const window_t* height, ptrdiff_t rows, ptrdiff_t dst_row, char* memory, char* scratch,
 ) noexcept nogil:
-    """Combine the rows of `rows` windows; `src` points at n stored elements of the first row of the first window."""
+    """Combine the rows of `rows` windows; `src` points at n stored elements of the first row of the first window.
+
+    Behind what bands work in anyway there is room to convert rows.
+    """
     cdef ptrdiff_t row = plan.axes[2].input_size * plan.inner
     cdef ptrdiff_t height_step = plan.axes[1].dilation * row
     cdef ptrdiff_t depth_step = plan.axes[0].dilation * plan.axes[1].input_size * row
     cdef ptrdiff_t src_row = plan.axes[1].stride * row
     cdef const axis_t* axis = &plan.axes[1]
+    cdef ptrdiff_t spanned = (rows - 1) * axis.stride + (height.count - 1) * axis.dilation + 1
     cdef ptrdiff_t d, h, y
+    cdef char* values
     cdef ladder_t ladder
     if depth.count == 0 or height.count == 0:
         for y in range(rows):
@@ -188,6 +200,15 @@ cdef void combine_rows(
             return
         if leaves.across_stored != NULL:
             leaves.across_stored(dst, src, height_step, height.count, n, 1, rows, dst_row, src_row, d > 0, NULL)
+        elif spanned <= rows * height.count and spanned * n <= most_converted(plan):
+            values = scratch + bands_cells(plan) * leaves.value
+            if n == row:
+                leaves.load(values, src, spanned * n)
+            else:
+                for y in range(spanned):
+                    leaves.load(values + y * n * leaves.value, src + y * row * leaves.storage, n)
+            leaves.across(
+                dst, values, axis.dilation * n, height.count, n, 1, rows, dst_row, axis.stride * n, d > 0, NULL)
         else:
             for y in range(rows):
                 for h in range(height.count):
@@ -357,18 +378,18 @@ cdef ptrdiff_t forward_bands(const void* job, char* scratch, ptrdiff_t begin, pt
                     divide_row(
                         plan, leaves, target + y * target_row * leaves.value, output, outputs,
                         <double> (depth.divisor * height.divisor))
-            for y in range(rows if leaves.settle != NULL else 0):
-                leaves.settle(
-                    target + y * target_row * leaves.value, outputs * inner, plan.number_divisor)
+            if leaves.settle != NULL:
+                leaves.settle(target, rows * target_row, plan.number_divisor)
+        # Rows that follow one another are one.
+        o = 1 if out_row == target_row else rows
+        n = rows // o * target_row
         if leaves.store != NULL:
-            for y in range(rows):
-                leaves.store(
-                    out + y * out_row * leaves.storage, result + y * target_row * leaves.value, outputs * inner)
+            for y in range(o):
+                leaves.store(out + y * out_row * leaves.storage, result + y * target_row * leaves.value, n)
         elif not direct:
-            for y in range(rows):
+            for y in range(o):
                 stream(
-                    out + y * out_row * leaves.storage, result + y * target_row * leaves.value,
-                    outputs * inner * leaves.storage)
+                    out + y * out_row * leaves.storage, result + y * target_row * leaves.value, n * leaves.storage)
         advance(plan, &row)
     finish_streams()
     return -1

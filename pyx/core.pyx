@@ -16,8 +16,8 @@ from libc.stdlib cimport free, malloc
 from libc.string cimport memset
 
 from tuning cimport (
-    ARGMAX_LANES, BAND_CELLS, BLOCK, FLAT_SHARE, LADDER_CELLS, LANES, LONG, MANY_PLANES, MOST_REACH, MOST_SPAN, NARROW,
-    SERIAL_BYTES, GRADIENT_STACK_CELLS, STACK_CELLS, STRAIGHT,
+    ARGMAX_LANES, BAND_CELLS, BLOCK, FLAT_SHARE, LADDER_CELLS, LONG, MANY_PLANES, MOST_REACH, MOST_SPAN, NARROW,
+    RUN_BAND_CELLS, SERIAL_BYTES, GRADIENT_STACK_CELLS, STACK_CELLS, STRAIGHT,
 )
 from types cimport int64_t
 
@@ -494,6 +494,10 @@ cdef class Plan:
                 plan.span = adaptive_span(plan)
         if not climbs_rows(plan):
             plan.band = max(1, min(BAND_CELLS // max(1, plan.span * plan.inner), plan.axes[1].output_size))
+            if reduces_rows(plan):
+                # Results are one cell each, of which whole vectors are made.
+                plan.band = max(1, min(RUN_BAND_CELLS // plan.span, plan.axes[1].output_size))
+                plan.band -= plan.band % (32 if plan.band >= 32 else 8 if plan.band >= 8 else 1)
         plan.band = max(1, plan.band)
         plan.divisor = plan.taps
         if divisor_override == divisor_override:
@@ -511,18 +515,20 @@ cdef class Plan:
     def summation_depth(self):
         """Roundings on the longest way from an element of a window to its average, in the order of these kernels."""
         cdef ptrdiff_t depth = 1
-        cdef ptrdiff_t i, taps, rest
+        cdef ptrdiff_t i, taps, vectors
         for i in range(3):
             taps = self.plan.axes[i].kernel_size
             if i == 2 and slides_along(&self.plan.axes[2], self.plan.inner):
-                # `run`: lanes, a half and a quarter of them, four folds, single elements; blocks one by one.
-                rest = taps % LANES
-                if taps < LANES:
+                # c/sums.h: a tree of vectors of 256 elements, these groups one by one, three halves of a vector; blocks
+                # one by one.
+                if taps < 8:
                     depth += taps - 1
-                elif taps <= BLOCK:
-                    depth += taps // LANES - 1 + (rest >= 8) + (rest % 8 >= 4) + 4 + rest % 4
                 else:
-                    depth += BLOCK // LANES + 8 + taps // BLOCK
+                    vectors = ceil_divide(min(taps, 256), 8)
+                    depth += 3 + ceil_divide(min(taps, BLOCK), 256) - 1 + taps // (BLOCK + 1)
+                    while vectors > 1:
+                        vectors = ceil_divide(vectors, 2)
+                        depth += 1
             else:
                 # A ladder has no longer way.
                 depth += tree_depth(taps)

@@ -3,9 +3,11 @@
 
 
 cdef inline ptrdiff_t flat_scratch(const plan_t* plan, const leaves_t* leaves) noexcept nogil:
-    """Bytes of scratch memory for one thread: what windows made of the rows of a stack, and its result."""
+    """Bytes of scratch memory for one thread: what windows made of the rows of a stack, its result, and its rows where
+    they are converted."""
     cdef const planes_t* planes = &plan.planes
-    return planes.stacked * (planes.height + planes.result_rows) * planes.width * leaves.value
+    cdef ptrdiff_t rows = planes.height + planes.result_rows + (planes.height if leaves.across_stored == NULL else 0)
+    return planes.stacked * rows * planes.width * leaves.value
 
 
 cdef ptrdiff_t forward_flat(const void* job, char* scratch, ptrdiff_t begin, ptrdiff_t end) noexcept nogil:
@@ -20,6 +22,10 @@ cdef ptrdiff_t forward_flat(const void* job, char* scratch, ptrdiff_t begin, ptr
     cdef ptrdiff_t cells = planes.result_rows * row
     cdef char* slid = scratch
     cdef char* result = slid + planes.stacked * planes.height * row * leaves.value
+    cdef char* converted = result + planes.stacked * planes.result_rows * row * leaves.value
+    cdef bint stored = leaves.across_stored != NULL
+    cdef across_fn across = leaves.across_stored if stored else leaves.across
+    cdef ptrdiff_t size = leaves.storage if stored else leaves.value
     cdef const char* src
     cdef char* out
     cdef char* target
@@ -32,17 +38,20 @@ cdef ptrdiff_t forward_flat(const void* job, char* scratch, ptrdiff_t begin, ptr
             return -1
         rows = count * planes.height
         src = pooling.src + plane * planes.height * row * leaves.storage
+        if not stored:
+            leaves.load(converted, src, rows * row)
+            src = converted
         out = pooling.dst + plane * cells * leaves.storage
         target = out if leaves.store == NULL else result
         # As if all rows were one; windows that look beyond the ends of theirs are made again.
-        leaves.across_stored(
-            slid + width.begin * leaves.value, src + (width.begin - width.pad_begin) * leaves.storage, width.dilation,
+        across(
+            slid + width.begin * leaves.value, src + (width.begin - width.pad_begin) * size, width.dilation,
             width.kernel_size, rows * row - width.begin - (row - width.end), 1, 1, 0, 0, False, NULL)
         for o in range(row):
             if not width.begin <= o < width.end:
                 window = window_of(width, o)
-                leaves.across_stored(
-                    slid + o * leaves.value, src + window.first * leaves.storage, width.dilation, window.count, 1, 1,
+                across(
+                    slid + o * leaves.value, src + window.first * size, width.dilation, window.count, 1, 1,
                     rows, row, row, False, NULL)
         if height.stride == 1 and planes.result_rows == planes.height:
             # The same again, with rows for cells and planes for rows.
@@ -78,7 +87,7 @@ cdef ptrdiff_t forward_flat(const void* job, char* scratch, ptrdiff_t begin, ptr
 
 
 cdef bint flat_fits(const call_t* call) noexcept nogil:
-    return call.plan.planes.stacked and call.plan.planes.flat and call.leaves.across_stored != NULL
+    return call.plan.planes.stacked and call.plan.planes.flat
 
 
 cdef ptrdiff_t flat_tasks(const call_t* call) noexcept nogil:

@@ -25,9 +25,9 @@ from division cimport (
 )
 from pooling._core cimport (
     advance, axis_t, bands_cells, bands_of, Buffer, ceil_divide, climbs, climbs_rows, is_stopped, ladder_cells,
-    needs_cores, origin_of, output_offset, pieces_of, pieces_t, Plan, plan_t, planes_t, reach_of, round_up, row_of,
-    row_t, rows_of_output, rows_spanned, share, slides_along, steps_of, top_rung, window_of, window_t, work_fn,
-    GATHERS, Runner as AnyRunner, SPREADS,
+    needs_cores, origin_of, output_offset, pieces_of, pieces_t, Plan, plan_t, planes_t, reach_of, reduces_rows,
+    round_up, row_of, row_t, rows_of_output, rows_spanned, share, slides_along, steps_of, top_rung, window_of,
+    window_t, work_fn, GATHERS, Runner as AnyRunner, SPREADS,
 )
 from reducers cimport (
     COUNT_NUMBER, GREATEST, GREATEST_NUMBER, REDUCERS_, SMALLEST, SMALLEST_NUMBER, TOTAL, TOTAL_NUMBER, better, combine,
@@ -35,12 +35,12 @@ from reducers cimport (
 )
 from scatter cimport add_run, add_spread, repeat, scatter, scatter_runs, interleave
 from tuning cimport (
-    ADAPTIVE_CELLS, ARGMAX_LANES, BLOCK, BLOCK_SUMS, BLUR_CELLS, CACHED_BYTES, CACHED_RESULT_BYTES, CORE_CELLS,
-    CORE_ROWS, COST_OF_HALVES, COST_OF_LEVEL, COST_OF_LONG, COST_OF_OVERLAP, COST_OF_RING, COST_OF_ROW,
-    COST_OF_STEP, COST_OF_STEP_16, COST_OF_STEP_8, DIVISORS, FEWEST_LANES, FEWEST_TAPS, FEW_CHANNELS, FOUND_CELLS,
+    ADAPTIVE_CELLS, ARGMAX_LANES, BLOCK, BLOCK_SUMS, BLUR_CELLS, CACHED_BYTES, CACHED_RESULT_BYTES, CONVERTED_CELLS,
+    CORE_CELLS, CORE_ROWS, COST_OF_HALVES, COST_OF_LEVEL, COST_OF_LONG, COST_OF_OVERLAP, COST_OF_RING, COST_OF_ROW,
+    COST_OF_STEP, COST_OF_STEP_16, COST_OF_STEP_8, DIVISORS, FEW_CHANNELS, FEWEST_LANES, FEWEST_TAPS, FOUND_CELLS,
     LANES, LANES_TOGETHER, LEVELS_TO_CONVERT, LONG_BYTES, LONG_ROW_CELLS, MANY_PLANES, MAP_BYTES, MOST_LEVELS,
-    MOST_NORMS, MOST_OF_RUNS, MOST_REACH, MOST_TAPS, PIECE, ROUNDINGS_OF_ROWS, RUNGS, RUN_CELLS, RUN_CHANNELS,
-    RUN_OVERLAP, STACK_CELLS, STRIP, SUMS_BYTES, TAPS, TILE_OUTPUTS, TILE_SIDE, TOGETHER,
+    MOST_NORMS, MOST_OF_RUNS, MOST_REACH, MOST_TAPS, PIECE, ROUNDINGS_OF_ROWS, RUN_CELLS, RUN_CHANNELS, RUN_OVERLAP,
+    RUNGS, SPREAD_CELLS, SPREAD_ROW_CELLS, STACK_CELLS, STRIP, SUMS_BYTES, TAPS, TILE_OUTPUTS, TILE_SIDE, TOGETHER,
 )
 from types cimport (
     bfloat16_t, bits_t, float16_t, int8_t, int16_t, int32_t, int64_t, int128_t, integer_t, offset_t, pair_t, real_t,
@@ -161,7 +161,8 @@ cdef int pool_into(
     job.src = src
     job.dst = dst
     moved = (plan.read + plan.written) * leaves.storage
-    job.fetches = slides_down(&plan.plan) and moved > CACHED_BYTES and not climbs_rows(&plan.plan)
+    job.fetches = moved > CACHED_BYTES and not climbs_rows(&plan.plan) and (
+        slides_down(&plan.plan) or reduces_rows(&plan.plan))
     job.streams = slides_down(&plan.plan) and moved > CACHED_RESULT_BYTES and leaves.store == NULL
     call = forward_call(&plan.plan, &leaves)
     strategy = choose(FORWARD, &call)

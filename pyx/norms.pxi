@@ -16,6 +16,8 @@ cdef struct norm_t:
     double eps
     # Sums of powers that need no scaling: nothing overflowed on the way, and what underflowed does not count.
     double low, high
+    # Whether powers of 3 and 4 are products: their two roundings are lost where the result is rounded to float.
+    bint multiplies
 
 
 cdef struct measured_t:
@@ -111,6 +113,15 @@ cdef void raise_row(double* row, ptrdiff_t n, const norm_t* norm) noexcept nogil
     elif p == 1 or isinf(p):
         for i in range(n):
             row[i] = lifted(row[i], eps)
+    elif p == 3 and norm.multiplies:
+        for i in range(n):
+            v = lifted(row[i], eps)
+            row[i] = v * v * v
+    elif p == 4 and norm.multiplies:
+        for i in range(n):
+            v = lifted(row[i], eps)
+            v = v * v
+            row[i] = v * v
     else:
         for i in range(n):
             row[i] = power_of(lifted(row[i], eps), p)
@@ -594,6 +605,224 @@ cdef ptrdiff_t spread_norms(const void* job, char* scratch, ptrdiff_t begin, ptr
     return -1
 
 
+# Where no power of a stored number leaves double, the gradient of x is ``sign(x) * abs(x) ** (p - 1)`` times the sum of
+# ``grad * norm ** (1 - p)`` over the windows that hold it: a power for each element and each window, and not for each
+# tap.
+
+cdef inline ptrdiff_t factored_outputs(const plan_t* plan) noexcept nogil:
+    """Outputs of a row whose gradients are spread together."""
+    return max(1, min(plan.axes[2].output_size, SPREAD_CELLS // plan.inner))
+
+
+cdef inline ptrdiff_t factored_row(const plan_t* plan) noexcept nogil:
+    """Values of the cells under them."""
+    cdef const axis_t* axis = &plan.axes[2]
+    return ((factored_outputs(plan) - 1) * axis.stride + (axis.kernel_size - 1) * axis.dilation + 1) * plan.inner
+
+
+cdef inline bint is_factored(const norming_t* norming) noexcept nogil:
+    """Whether gradients are made in this way: of floats, the sixth power of the largest is 1e231."""
+    cdef const norm_t* norm = norming.norm
+    return norm.eps == 0 and 1 <= norm.p <= 6 and norming.stored.store != NULL and (
+        factored_row(norming.plan) <= SPREAD_ROW_CELLS)
+
+
+cdef inline ptrdiff_t factored_scratch(const plan_t* plan) noexcept nogil:
+    """Bytes for one thread: a row of powers, their sum, norms and gradients."""
+    return 2 * (factored_row(plan) + factored_outputs(plan) * plan.inner) * sizeof(double)
+
+
+cdef void divide_by_norms(double* sums, const double* gradients, ptrdiff_t n, double p) noexcept nogil:
+    """Turn sums of powers into ``grad * norm ** (1 - p)``; a window of zeros has none."""
+    cdef ptrdiff_t i
+    cdef double total
+    if p == 1:
+        for i in range(n):
+            sums[i] = gradients[i]
+    elif p == 2:
+        for i in range(n):
+            total = gradients[i] / sqrt(sums[i])
+            sums[i] = 0 if sums[i] == 0 else total
+    else:
+        for i in range(n):
+            total = gradients[i] * power_of(sums[i], 1 / p - 1)
+            sums[i] = 0 if sums[i] == 0 else total
+
+
+cdef void take_slopes(double* sums, const double* values, ptrdiff_t n, double p) noexcept nogil:
+    """Multiply by ``sign(x) * abs(x) ** (p - 1)``; 0 where x is."""
+    cdef ptrdiff_t i
+    cdef double v
+    if p == 1:
+        for i in range(n):
+            v = sums[i] * slope(values[i], 0)
+            sums[i] = 0 if values[i] == 0 else v
+    elif p == 2:
+        for i in range(n):
+            v = sums[i] * values[i]
+            sums[i] = 0 if values[i] == 0 else v
+    elif p == 3:
+        for i in range(n):
+            v = sums[i] * (values[i] * fabs(values[i]))
+            sums[i] = 0 if values[i] == 0 else v
+    elif p == 4:
+        for i in range(n):
+            v = sums[i] * (values[i] * values[i] * values[i])
+            sums[i] = 0 if values[i] == 0 else v
+    else:
+        for i in range(n):
+            v = sums[i] * copysign(power_of(fabs(values[i]), p - 1), values[i])
+            sums[i] = 0 if values[i] == 0 else v
+
+
+cdef inline bint is_covered(const plan_t* plan, ptrdiff_t element) noexcept nogil:
+    """Whether a window holds an element of a plane."""
+    cdef ptrdiff_t cells[3]
+    cdef covering_t held
+    cdef bint found
+    cdef int i
+    element //= plan.inner
+    for i in range(2, -1, -1):
+        cells[i] = element % plan.axes[i].input_size
+        element //= plan.axes[i].input_size
+    for i in range(3):
+        held = windows_covering(&plan.axes[i], cells[i], 1)
+        found = False
+        while held.first < held.stop and not found:
+            found = holds(&plan.axes[i], held.first, cells[i])
+            held.first += 1
+        if not found:
+            return False
+    return True
+
+
+cdef void settle_outside(
+    const plan_t* plan, double* sums, const double* values, ptrdiff_t n, ptrdiff_t element
+) noexcept nogil:
+    """Let what no window holds have no gradient, whatever it is."""
+    cdef ptrdiff_t i
+    cdef bint all_finite = True
+    for i in range(n):
+        all_finite &= values[i] - values[i] == 0
+    if all_finite:
+        return
+    for i in range(n):
+        if values[i] - values[i] != 0 and sums[i] != sums[i] and not is_covered(plan, element + i):
+            sums[i] = 0
+
+
+cdef ptrdiff_t spread_factored(const void* job, char* scratch, ptrdiff_t begin, ptrdiff_t end) noexcept nogil:
+    """Make parts begin to end of planes of the gradient, an output row at a time."""
+    cdef const norming_t* norming = <const norming_t*> job
+    cdef const plan_t* plan = norming.plan
+    cdef const leaves_t* stored = norming.stored
+    cdef const leaves_t* rows = norming.rows
+    cdef const axis_t* axis = &plan.axes[2]
+    cdef double p = norming.norm.p
+    cdef int cut_at = cut_axis(plan)
+    cdef const axis_t* cut = &plan.axes[cut_at]
+    cdef ptrdiff_t inner = plan.inner
+    cdef ptrdiff_t inputs = elements_of(plan, False)
+    cdef ptrdiff_t slab = inputs // cut.input_size
+    cdef ptrdiff_t together = factored_outputs(plan)
+    cdef double* row = <double*> scratch
+    cdef double* sum_of_rows = row + factored_row(plan)
+    cdef double* line = sum_of_rows + factored_row(plan)
+    cdef double* gradients = line + together * inner
+    cdef double* sums = gradients + together * inner
+    cdef double* target
+    cdef ptrdiff_t task, outer, part, first, stop, base, od, oh, ow, d, h, w, o, x, n, at, cell, held_cells, left, right
+    cdef ptrdiff_t y, z, low, high
+    cdef covering_t held[3]
+    cdef window_t depth, height
+    cdef const char* plane
+    cdef int i
+    for task in range(begin, end):
+        outer = task // norming.parts
+        part = task % norming.parts
+        first = part * cut.input_size // norming.parts
+        stop = (part + 1) * cut.input_size // norming.parts
+        base = first * slab
+        for i in range(3):
+            held[i].first = 0
+            held[i].stop = plan.axes[i].output_size
+        held[cut_at] = windows_covering(cut, first, stop - first)
+        plane = norming.src + outer * inputs * stored.storage
+        memset(sums, 0, (stop - first) * slab * sizeof(double))
+        for od in range(held[0].first, held[0].stop):
+            depth = window_of(&plan.axes[0], od)
+            for oh in range(held[1].first, held[1].stop):
+                height = window_of(&plan.axes[1], oh)
+                if depth.count == 0 or height.count == 0:
+                    continue
+                ow = held[2].first
+                while ow < held[2].stop:
+                    n = min(together, held[2].stop - ow)
+                    cell = ow * axis.stride - axis.pad_begin
+                    held_cells = (n - 1) * axis.stride + (axis.kernel_size - 1) * axis.dilation + 1
+                    left = min(max(-cell, 0), held_cells)
+                    right = min(max(cell + held_cells - axis.input_size, 0), held_cells - left)
+                    if is_stopped(scratch, 8 * held_cells * inner * (depth.count * height.count + axis.kernel_size)):
+                        return -1
+                    memset(sum_of_rows, 0, held_cells * inner * sizeof(double))
+                    for d in range(depth.count):
+                        z = depth.first + d * plan.axes[0].dilation
+                        for h in range(height.count):
+                            y = height.first + h * plan.axes[1].dilation
+                            at = ((z * plan.axes[1].input_size + y) * axis.input_size + cell + left) * inner
+                            x = (held_cells - left - right) * inner
+                            read_row(norming, row, plane, at, 1, x)
+                            raise_row(row, x, norming.norm)
+                            rows.across(
+                                <char*> (sum_of_rows + left * inner), <char*> row, 0, 1, x, 1, 1, 0, 0, True, NULL)
+                    if slides_along(axis, inner):
+                        rows.along(
+                            <char*> line, <char*> sum_of_rows, n, axis.stride, axis.kernel_size, 1, False, NULL)
+                    else:
+                        slide(plan, rows, <char*> line, <char*> sum_of_rows, n, 1, 0, 0, False)
+                    at = (outer * plan.axes[0].output_size + od) * plan.axes[1].output_size + oh
+                    at = (at * axis.output_size + ow) * inner
+                    read_row(norming, gradients, norming.grad_output, at, 1, n * inner)
+                    divide_by_norms(line, gradients, n * inner, p)
+                    memset(sum_of_rows, 0, held_cells * inner * sizeof(double))
+                    for w in range(axis.kernel_size):
+                        target = sum_of_rows + w * axis.dilation * inner
+                        if axis.stride == 1:
+                            for x in range(n * inner):
+                                target[x] += line[x]
+                        elif inner == 1:
+                            for o in range(n):
+                                target[o * axis.stride] += line[o]
+                        else:
+                            for o in range(n):
+                                for x in range(inner):
+                                    target[o * axis.stride * inner + x] += line[o * inner + x]
+                    # Of these cells, those of the part.
+                    low = max(left, first - cell) if cut_at == 2 else left
+                    high = min(held_cells - right, stop - cell) if cut_at == 2 else held_cells - right
+                    for d in range(depth.count):
+                        z = depth.first + d * plan.axes[0].dilation
+                        if cut_at == 0 and not first <= z < stop:
+                            continue
+                        for h in range(height.count):
+                            y = height.first + h * plan.axes[1].dilation
+                            if cut_at == 1 and not first <= y < stop:
+                                continue
+                            at = ((z * plan.axes[1].input_size + y) * axis.input_size + cell) * inner - base
+                            for x in range(low * inner, high * inner):
+                                sums[at + x] += sum_of_rows[x]
+                    ow += n
+        at = 0
+        while at < (stop - first) * slab:
+            x = min((stop - first) * slab - at, factored_row(plan))
+            read_row(norming, row, plane, base + at, 1, x)
+            take_slopes(sums + at, row, x, p)
+            settle_outside(plan, sums + at, row, x, base + at)
+            at += x
+        round_row(norming, norming.dst + (outer * inputs + base) * stored.storage, sums, (stop - first) * slab)
+    return -1
+
+
 # --- entry points --------------------------------------------------------------------------------------------------
 
 cdef int norming_with(norming_t* job, Plan plan, int kind, norm_t* norm) except -1:
@@ -607,6 +836,7 @@ cdef int norming_with(norming_t* job, Plan plan, int kind, norm_t* norm) except 
     job.plan = &plan.plan
     job.norm = norm
     job.stored = &LEAVES[TOTAL][kind]
+    norm.multiplies = job.stored.store != NULL
     job.rows = &LEAVES[GREATEST if isinf(norm.p) else TOTAL][FLOAT64]
     return 0
 
@@ -671,17 +901,18 @@ def norm_backward(
     job.parts = parts_of(&plan.plan, &GRADIENTS[kind], False)
     cdef measured_t* kept = NULL
     try:
-        if job.exponents != NULL or (job.parts > 1 and plan.written <= MOST_NORMS):
+        if job.exponents != NULL or (job.parts > 1 and plan.written <= MOST_NORMS and not is_factored(&job)):
             kept = <measured_t*> malloc(max(plan.written, 1) * sizeof(measured_t))
             if kept == NULL:
                 raise MemoryError("no memory for the norms of windows")
             job.measured = kept
             share(measure_windows, &job, plan.written, window_scratch(), threads)
-        nbytes = window_scratch()
+        nbytes = factored_scratch(&plan.plan) if is_factored(&job) else window_scratch()
         if job.stored.store != NULL:
             cut = plan.plan.axes[cut_axis(&plan.plan)].input_size
             nbytes += plane_cells(&plan.plan) // cut * ceil_divide(cut, job.parts) * sizeof(double)
-        share(spread_norms, &job, plan.plan.outer * job.parts, nbytes, threads)
+        share(
+            spread_factored if is_factored(&job) else spread_norms, &job, plan.plan.outer * job.parts, nbytes, threads)
         if job.exponents != NULL:
             for i in range(plan.written):
                 read_row(&job, &norm.low, job.grad_output, i, 1, 1)

@@ -67,16 +67,18 @@ cdef inline ptrdiff_t stacks_scratch(const plan_t* plan, const leaves_t* leaves)
 
 cdef void stack_plane(
     const plan_t* plan, const leaves_t* leaves, char* dst, const char* src, ptrdiff_t depths, const char* margin,
-    ptrdiff_t exact,
+    ptrdiff_t exact, bint loaded,
 ) noexcept nogil:
-    """Copy one plane into the stack, `depths` planes of a 3-D window combined."""
+    """Copy one plane into the stack, `depths` planes of a 3-D window combined; `src` may have been loaded before."""
     cdef const planes_t* planes = &plan.planes
-    cdef ptrdiff_t in_row = plan.axes[2].input_size * leaves.storage
+    cdef ptrdiff_t in_row = plan.axes[2].input_size * (leaves.value if loaded else leaves.storage)
     cdef ptrdiff_t out_row = planes.width * leaves.value
     cdef ptrdiff_t depth_step = plan.axes[0].dilation * plan.axes[1].input_size * plan.axes[2].input_size
     cdef ptrdiff_t h
     dst += (plan.axes[1].pad_begin * planes.width + plan.axes[2].pad_begin) * leaves.value
-    if leaves.across_stored == NULL:
+    if loaded:
+        copy_rows(dst, out_row, src, in_row, planes.columns * leaves.value, planes.rows, margin, 0)
+    elif leaves.across_stored == NULL:
         for h in range(planes.rows):
             leaves.load(dst + h * out_row, src + h * in_row, planes.columns)
     elif depths > 1 or leaves.load != NULL:
@@ -212,6 +214,10 @@ cdef ptrdiff_t forward_stacks(const void* job, char* scratch, ptrdiff_t begin, p
     cdef window_t depth, window
     cdef bint direct = planes.direct and leaves.across_stored != NULL
     cdef bint direct_result = planes.direct_result and leaves.store == NULL
+    # Values that are converted are so together, in memory that is needed later, if they all have room.
+    cdef ptrdiff_t plane_cells = height.input_size * width.input_size
+    cdef bint loads = leaves.across_stored == NULL and flat and (
+        planes.stacked * plane_cells <= cells + planes_slack(plan) - 2 * PIECE)
     # The first pass is over elements as they are stored where these lie as rows do.
     cdef across_fn across
     # Where a result is converted as it lies; its rows are then copied.
@@ -227,9 +233,10 @@ cdef ptrdiff_t forward_stacks(const void* job, char* scratch, ptrdiff_t begin, p
         count = min(planes.stacked, end - plane)
         if is_stopped(scratch, cells * (depth_axis.kernel_size + height.kernel_size + width.kernel_size)):
             return -1
-        values = src + plane * in_plane if direct else stack
         if planes.gather:
             gather_planes(plan, leaves, rows, pooling.src, plane, count, margin)
+        if loads:
+            leaves.load(rows, src + plane * in_plane, count * plane_cells)
         for p in range(0 if direct or planes.gather else count):
             depth.first = plane + p
             depth.count = 1
@@ -239,8 +246,12 @@ cdef ptrdiff_t forward_stacks(const void* job, char* scratch, ptrdiff_t begin, p
             else:
                 depth = window_of(depth_axis, (plane + p) % depth_axis.output_size)
                 depth.first += (plane + p) // depth_axis.output_size * depth_axis.input_size
+            values = src + depth.first * in_plane
+            if loads:
+                values = rows + p * plane_cells * leaves.value
             stack_plane(
-                plan, leaves, stack + p * stack_plane_size, src + depth.first * in_plane, depth.count, margin, exact)
+                plan, leaves, stack + p * stack_plane_size, values, depth.count, margin, exact, loads)
+        values = src + plane * in_plane if direct else stack
         n = count * planes.result_rows
         out = pooling.dst + plane * out_plane
         target = out if direct_result else result

@@ -7,7 +7,8 @@ must not depend on the processor. What makes up the meaning of a result stands f
 
 cdef enum:
     # --- part of what a sum of floats means ---
-    # Partial results that `along` keeps side by side, however many of them a register holds, and cells of a block.
+    # Partial results that `along` keeps side by side, of anything but sums of floats, whose order is that of c/sums.h;
+    # and cells of a block.
     LANES = 16
     BLOCK = 4096
     # Roundings to float of a sum over the rows of a window: with the one of the result, as many as a sum in float may
@@ -28,6 +29,10 @@ cdef enum:
     # --- bands ---
     # Cells of a band of windows.
     BAND_CELLS = 1 << 11
+    # The same where each row is one window: what memory is asked for ahead of large calls.
+    RUN_BAND_CELLS = 1 << 12
+    # Most cells under a band that are converted before they are combined: 32 KiB of halves.
+    CONVERTED_CELLS = 1 << 14
     # Cells of a row beyond which adaptive windows are made in shorter segments.
     MOST_SPAN = 1 << 14
 
@@ -132,6 +137,9 @@ cdef enum:
     # --- norms ---
     # Taps of a window that are worked on together, and cells of a row under windows that do not overlap.
     TAPS = 1024
+    # Outputs of a row, with their channels, whose gradients are spread together, and most values under them.
+    SPREAD_CELLS = 1 << 11
+    SPREAD_ROW_CELLS = 1 << 15
     # Sums of a block of windows: half of the first-level cache.
     BLOCK_SUMS = 1 << 11
     # Norms that are kept while gradients are made, of windows that reach into several parts of a plane.

@@ -161,7 +161,7 @@ _SMALL = (
     "swiftformer_xs starnet_s2 hardcorenas_f hgnetv2_b2 coat_tiny fasternet_t1 rexnet_130 densenet121 "
     "levit_conv_192 edgenext_x_small lcnetv2_large cpubone_nano swiftformer_s fastvit_t12 cpubone_b0_bfrobust "
     "vit_tiny_r_s16_p8_224 ghostnetv3_100 test_vit3 dla46_c starnet_s150 mobilevit_s shvit_s1 edgenext_small_rw "
-    "repghostnet_080 fasternet_t0 bat_resnext26ts efficientvim_m1 visformer_tiny repvit_m2 "
+    "repghostnet_080 fasternet_t0 bat_resnext26ts mobilenetv1_100 visformer_tiny repvit_m2 "
     "lambda_resnet26rpt_256 pit_xs_224 tf_mobilenetv3_large_075 deit_tiny_distilled_patch16_224 lcnetv2_base "
     "efficientvit_m1 hardcorenas_d rexnet_150 poolformer_s12 hardcorenas_b pit_xs_distilled_224 "
     "densenetblur121d skresnet18 repghostnet_058 levit_128 convnextv2_femto pvt_v2_b0 resnet18 mobilenetv3_rw "
@@ -172,6 +172,19 @@ SMALL = _SMALL.split()
 
 These run with values.
 """
+
+
+_MORE = (
+    "vit_pe_core_tiny_patch16_384 csatv2 efficientnet_el_pruned gcvit_xxtiny edgenext_small cpubone_t0 "
+    "efficientvit_m3 cspnext_s pit_ti_224 resnest14d fastvit_mci0 mobilevitv2_150 ghostnetv2_130 cait_xxs24_224 "
+    "starnet_s050 repghostnet_111 efficientformerv2_s0 rexnet_100 efficientvit_b0 hardcorenas_e tinynet_e "
+    "iformer_s cspnext_tiny legacy_seresnet18 rexnetr_130 mobilevit_xxs repghostnet_150 efficientvit_m0 "
+    "ghostnetv2_100 fastvit_t8 edgenext_xx_small tf_mixnet_l fbnetv3_d hardcorenas_c dpn48b ghostnetv3_050 "
+    "mobilevitv2_125 rexnetr_100 coat_lite_mini pit_ti_distilled_224 convnextv2_pico starnet_s4 efficientvit_m2 "
+    "vit_tiny_r_s16_p8_384 efficientnet_b2 test_mambaout dla60x_c crossvit_9_240 cpubone_s0 rexnetr_150 "
+)
+MORE = _MORE.split()
+"""Fifty more of the same kind: some of the sixty take one size only, and give no answer at others."""
 
 
 def torchvision_networks() -> list[RealNetwork]:
@@ -249,6 +262,14 @@ def smp_networks() -> list[RealNetwork]:
     return found
 
 
+def one_of_each(networks: list[RealNetwork]) -> list[RealNetwork]:
+    """Return the first network of each beginning of a name, such as resnet."""
+    families: dict[str, RealNetwork] = {}
+    for each in networks:
+        families.setdefault("".join(letter for letter in each.name.split("_")[0] if letter.isalpha()), each)
+    return list(families.values())
+
+
 # ---------------------------------------------------------------------------------------------------------------------
 # A run in torch
 
@@ -298,7 +319,7 @@ class Run:
     parameters: int = 0
     parameters_read: int = 0
     steps: list[tuple[int, Shape]] = field(default_factory=list)
-    """Multiply-adds so far, and the shape of the result, after each call in which data takes part."""
+    """Multiply-adds so far, and the shape of the result, after each convolution and pooling of data."""
 
 
 class _Recording(TorchDispatchMode):
@@ -310,6 +331,7 @@ class _Recording(TorchDispatchMode):
         self.kept: list[torch.Tensor] = [x]  # so that no storage is used again
         self.data = {_storage(x)}
         self.calls = 0
+        self.unsqueezed: torch.Tensor | None = None
         self.unread = {_storage(each): each.numel() for each in module.parameters()}
 
     def __torch_dispatch__(self, func: Any, types: Any, args: Any = (), kwargs: Any = None) -> Any:
@@ -332,14 +354,17 @@ class _Recording(TorchDispatchMode):
             return result
         self.calls += 1
         self.data |= {_storage(each) for each in made}
-        if made:
-            self.run.steps.append((self.run.multiply_adds, tuple(made[0].shape)))
         name = func._schema.name.split("::")[1]
+        if name in CONVOLUTIONS or name in POOLINGS:
+            self.run.steps.append((self.run.multiply_adds, tuple(made[0].shape)))
         if name in CONVOLUTIONS:
             kind = self.run.transposed if args[6] else self.run.convolutions
             kind.append(tuple(made[0].shape))
         elif name in POOLINGS:
-            self.run.poolings.append(tuple(made[0].shape))
+            # torch works poolings of one axis out as such of two, the first of which it adds and takes away.
+            added = self.unsqueezed is args[0]
+            self.run.poolings.append(tuple(each for axis, each in enumerate(made[0].shape) if axis != 2 or not added))
+        self.unsqueezed = made[0] if name == "unsqueeze" and args[1] in (-2, 2) else None
         return result
 
 
@@ -348,37 +373,53 @@ def _storage(tensor: torch.Tensor) -> int:
     return number
 
 
+@contextlib.contextmanager
+def watched(
+    module: nn.Module, end: Callable[[str, Any, Any], Any], begin: Callable[[str], None] = lambda _: None
+) -> Iterator[None]:
+    """Tell of each call of a module its path, before it and after it; what `end` returns is given instead, unless None.
+
+    Of a module that several share, the path is that in the one that calls it.
+    """
+    calls: list[str] = []
+    names: dict[nn.Module, list[str]] = {}
+    for name, each in module.named_modules(remove_duplicate=False):
+        names.setdefault(each, []).append(name)
+
+    def before(called: nn.Module, _: Any) -> None:
+        around = f"{calls[-1]}." if calls and calls[-1] else ""
+        several = names[called]
+        calls.append(next((each for each in several if each.startswith(around)), several[0]))
+        begin(calls[-1])
+
+    def after(_: nn.Module, arguments: Any, result: Any) -> Any:
+        return end(calls.pop(), arguments, result)
+
+    handles = []
+    for each in names:
+        handles.append(each.register_forward_pre_hook(before))
+        handles.append(each.register_forward_hook(after))
+    try:
+        yield
+    finally:
+        for handle in handles:
+            handle.remove()
+
+
 def run_in_torch(module: nn.Module, shape: Shape) -> Run:
     """Run a module once on tensors without memory, or whatever its parameters are on."""
     device = next((each.device for each in module.parameters()), torch.device("cpu"))
     x = torch.empty(shape, device=device)
     recording = _Recording(module, x)
-    starts: list[tuple[str, int]] = []
-    # Of a module that several share, the name is that in the one that calls it.
-    names: dict[nn.Module, list[str]] = {}
-    for name, each in module.named_modules(remove_duplicate=False):
-        names.setdefault(each, []).append(name)
+    starts: list[int] = []
 
-    def begin(called: nn.Module, _: Any) -> None:
-        around = f"{starts[-1][0]}." if starts and starts[-1][0] else ""
-        several = names[called]
-        starts.append((next((each for each in several if each.startswith(around)), several[0]), recording.calls))
-
-    def end(_: nn.Module, __: Any, result: Any) -> None:
-        name, before = starts.pop()
+    def end(name: str, _: Any, result: Any) -> None:
+        before = starts.pop()
         if recording.calls > before and isinstance(result, torch.Tensor):
             recording.run.modules.setdefault(name, []).append(tuple(result.shape))
 
-    handles = []
-    for each in names:
-        handles.append(each.register_forward_pre_hook(begin))
-        handles.append(each.register_forward_hook(end))
-    try:
-        with torch.no_grad(), recording:
-            result = module(x)
-    finally:
-        for handle in handles:
-            handle.remove()
+    with watched(module, end, lambda _: starts.append(recording.calls)), torch.no_grad(), recording:
+        result = module(x)
     leaves = [each for each in pytree.tree_leaves(result) if isinstance(each, torch.Tensor)]
     recording.run.outputs = [tuple(each.shape) for each in leaves]
     return recording.run
@@ -453,6 +494,7 @@ SAME = (
     "clamp clamp_ normalize"
 )
 """Functions that give what they are given, in a network that is made linear."""
+GATES = frozenset({"sigmoid", "sigmoid_", "hardsigmoid", "hardsigmoid_"})
 
 
 class Linearised(TorchFunctionMode):
@@ -475,8 +517,11 @@ class Linearised(TorchFunctionMode):
     def __torch_function__(self, func: Any, types: Any, args: Any = (), kwargs: Any = None) -> Any:
         kwargs = kwargs or {}
         name = getattr(func, "__name__", "")
-        if not self.gates and name in ("sigmoid", "sigmoid_", "hardsigmoid", "hardsigmoid_") and args:
-            return args[0].detach()
+        if name in GATES and args:
+            # One everywhere: a product of gates that are maps themselves would leave the range of numbers.
+            return (args[0] + 1) / (args[0].detach() + 1) if self.gates else torch.ones_like(args[0])
+        if name in ("rsqrt", "rsqrt_"):
+            return torch.ones_like(args[0])  # of a normalisation that is written by its parts
         if name in self.SAME and (args or "input" in kwargs):
             return args[0] if args else kwargs["input"]
         if name in ("_max_pool2d", "max_pool2d", "boolean_dispatch") and args and args[0].dim() in (3, 4):
@@ -525,51 +570,115 @@ class Probe:
         The input.
     outputs : list of torch.Tensor
     given, results : dict
-        The input and the result of each module's last call, by its path.
+        The input of each module's last call, and the tensors that it gave, by its path.
     """
 
     x: torch.Tensor
     outputs: list[torch.Tensor]
     given: dict[str, torch.Tensor]
-    results: dict[str, torch.Tensor]
+    results: dict[str, list[torch.Tensor]]
 
     def columns(self, tensor: torch.Tensor, cell: int) -> set[int]:
         """Return the columns of the input that a column of a map depends on."""
         (gradient,) = torch.autograd.grad(tensor[..., cell].sum(), self.x, retain_graph=True)
+        _check(gradient)
         return set((gradient != 0).flatten(0, -2).any(0).nonzero().flatten().tolist())
 
     def read_places(self, tensor: torch.Tensor | None = None) -> torch.Tensor:
         """Return which places of a map, by default of the input, any output depends on."""
         total = torch.stack([each.sum() for each in self.outputs if each.requires_grad]).sum()
         (gradient,) = torch.autograd.grad(total, self.x if tensor is None else tensor, retain_graph=True)
+        _check(gradient)
         return (gradient != 0).any(1).any(0)
+
+
+def _check(gradient: torch.Tensor) -> None:
+    """A gradient that is no number is not zero, and says nothing."""
+    if not bool(gradient.isfinite().all()):
+        raise OverflowError("the gradient left the range of float64")
 
 
 def probe(module: nn.Module, shape: Shape, *, gates: bool = True) -> Probe:
     """Run a module that `positive` has made linear; `gates` as for `Linearised`."""
     x = torch.rand(shape, dtype=torch.float64).add_(0.5).requires_grad_()
     given: dict[str, torch.Tensor] = {}
-    results: dict[str, torch.Tensor] = {}
+    results: dict[str, list[torch.Tensor]] = {}
 
     def keep(name: str, arguments: Any, result: Any) -> None:
         if arguments and isinstance(arguments[0], torch.Tensor):
             given[name] = arguments[0]
-        if isinstance(result, torch.Tensor):
-            results[name] = result
+        results[name] = tensors_of(result)
 
-    handles = [
-        each.register_forward_hook(lambda _, arguments, result, name=name: keep(name, arguments, result))
-        for name, each in module.named_modules()
-    ]
     for each in module.parameters():
         each.requires_grad_(False)
-    try:
-        with Linearised(gates=gates):
-            outputs = tensors_of(module(x))
-    finally:
-        for handle in handles:
-            handle.remove()
+    with Linearised(gates=gates), watched(module, keep):
+        outputs = tensors_of(module(x))
     return Probe(x, outputs, given, results)
+
+
+def centred(module: nn.Module) -> nn.Module:
+    """Set weights so that every map keeps the grid that it can keep: channels alike, the middle tap the largest.
+
+    The taps of a convolution beside its middle one are small and differ along the last axis, and only those of the
+    middle row are not zero, so that all rows of a map stay equal if those of the input are. In float64.
+    """
+    module = positive(module)
+    chance = torch.Generator().manual_seed(SEED)
+    with torch.no_grad():
+        for each in module.modules():
+            if isinstance(each, nn.Conv2d) and each.weight.dim() == 4:
+                _, inputs, rows, columns = each.weight.shape
+                taps = 0.2 * torch.rand(columns, generator=chance, dtype=torch.float64) + 0.05
+                taps[columns // 2] = 1.0
+                each.weight.zero_()
+                each.weight[:, :, rows // 2, :] = taps / (inputs * taps.sum())
+    return module
+
+
+def resolved_cells(network: RealNetwork, shape: Shape, path: str, columns: int, most: int) -> int | None:
+    """Count the cells that a map tells apart along the last axis: the rank of its response to patterns of the input.
+
+    A map that was upsampled from `n` cells has rank `n`, however large it is; one that a finer map was joined to has
+    more. That holds whatever its receptive fields are. Patterns differ along the last axis only.
+
+    Parameters
+    ----------
+    network : RealNetwork
+    shape : tuple of int
+        Of the input.
+    path : str
+        Of the module that gives the map.
+    columns : int
+        Of the map, if the module gives several.
+    most : int
+        So many cells are told from fewer, and not from more.
+
+    Returns
+    -------
+    int or None
+        None where the module gives no map.
+    """
+    module = centred(network.with_weights())
+    found: list[torch.Tensor] = []
+
+    def keep(name: str, _: Any, result: Any) -> None:
+        if name == path:
+            found.extend(each for each in tensors_of(result) if each.dim() == 4 and each.shape[-1] == columns)
+
+    rows: list[torch.Tensor] = []
+    chance = torch.Generator().manual_seed(SEED)
+    with torch.no_grad(), Linearised(), watched(module, keep):
+        for number in range(most + 2):
+            line = torch.rand(shape[-1], generator=chance, dtype=torch.float64)
+            x = (line if number else torch.zeros_like(line)).expand(1, *shape[1:]).contiguous()
+            found.clear()
+            module(x)
+            if not found:
+                return None
+            rows.append(found[-1][0, :, found[-1].shape[2] // 2, :].sum(0))
+    responses = torch.stack(rows[1:]) - rows[0]
+    scale = responses.abs().max()
+    return int(torch.linalg.matrix_rank(responses / scale, tol=1e-9)) if scale > 0 else 0
 
 
 def changed_by_nan(module: nn.Module, shape: Shape, columns: Sequence[int]) -> list[torch.Tensor]:

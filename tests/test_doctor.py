@@ -123,9 +123,10 @@ def test_sizes_of_a_network_whose_stride_is_large() -> None:
 
 def test_a_pattern_says_what_it_holds() -> None:
     assert [size for size in range(8) if size in Pattern(4, (1, 3))] == [1, 3, 5, 7]
-    assert str(Pattern(4, (1, 3))) == "4 n + 1 or 3"
-    assert str(Pattern(32, (0, *range(25, 32)))) == "32 n + 0 or 25 to 31"
-    assert str(Pattern(8, (0, 1, 4, 5, 6))) == "8 n + 0, 1 or 4 to 6"
+    assert str(Pattern(4, (1, 3))) == "4 n + (1 or 3)"
+    assert str(Pattern(32, (0, *range(25, 32)))) == "32 n + (25 to 32)"
+    assert str(Pattern(8, (0, 1, 4, 5, 6))) == "8 n + (0, 1 or 4 to 6)"
+    assert str(Pattern(8, (0, 1, 4, 6, 7))) == "8 n + (4 or 6 to 9)"
 
 
 # ---------------------------------------------------------------------------------------------------------------------

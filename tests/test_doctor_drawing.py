@@ -688,7 +688,8 @@ def test_hostile_names_are_words() -> None:
     result = examined("one stage")
     network = result.network
     stages = tuple(replace(stage, name=HOSTILE) for stage in network.stages)
-    hostile = replace(result, network=replace(network, name=HOSTILE, stages=stages, outputs=(HOSTILE,)))
+    renamed = replace(network, name=HOSTILE, stages=stages, outputs=(HOSTILE,))
+    hostile = replace(result, network=renamed, objects=follow_object(renamed, result.object_size))
     drawn = drawing(hostile)
     text = svg(drawn)
     root = ElementTree.fromstring(text.encode("utf-8"))

@@ -211,7 +211,7 @@ def test_a_lost_object_is_lost_where_the_stride_exceeds_it() -> None:
     assert "0.5×0.5 cells here, where the effective stride becomes 16 (less than two since c)" in finding.message
     (earlier,) = found("D201", LOSING, (1, 3, 64, 64), object_size=3)
     assert earlier.stage == "b"
-    assert "0.19×0.19 cells is left at the output feature map d" in earlier.message
+    assert ", and 0.19×0.19 cells at the output feature map d" in earlier.message
 
 
 def test_fixes_come_in_the_order_of_practice() -> None:

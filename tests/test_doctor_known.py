@@ -103,7 +103,7 @@ def test_an_unknown_operator_on_one_of_two_branches_leaves_the_other_known() -> 
     assert result.objects.unknown == ("sum",)
     (finding,) = result.findings
     assert (finding.code, finding.severity) == ("D901", "note")
-    assert f"2 of 4 stages, 0 of {8 * 27 + 8 * 72} weights lie behind it" in finding.message
+    assert f"2 of 4 stages, none of {8 * 27 + 8 * 72} weights lie behind it" in finding.message
 
 
 def test_where_only_the_field_is_lost_shapes_and_cost_stay_known() -> None:

@@ -24,18 +24,7 @@ from tests import doctor_proof as proof  # noqa: E402
 pytest.importorskip("timm")  # which imports torchvision, for which `doctor_models` has prepared torch
 
 ROOT = Path(__file__).parent.parent
-LOST = "receptive fields are lost on the way, as D901 says"
-KNOWN: dict[tuple[str, str], str] = {
-    (
-        "fields",
-        "timm:poolformer_s12",
-    ): "its GroupNorm over the map is context; these gradients are without normalisations",
-    ("read", "timm:nextvit_large"): "average poolings over lists of tokens are counted with other axes",
-    **{
-        ("strides", f"timm:{name}"): LOST
-        for name in ("resnest50d", "volo_d5_448", "mobilevitv2_175", "lamhalobotnet50ts_256")
-    },
-}
+KNOWN: dict[tuple[str, str], str] = {}
 """What is known to be wrong, by question and network, and why."""
 
 
@@ -93,15 +82,7 @@ def networks_of(library: str) -> list[models.RealNetwork]:
     return found
 
 
-def one_of_each(networks: list[models.RealNetwork]) -> list[models.RealNetwork]:
-    """Return the first network of each beginning of a name, such as resnet."""
-    families: dict[str, models.RealNetwork] = {}
-    for each in networks:
-        families.setdefault("".join(letter for letter in each.name.split("_")[0] if letter.isalpha()), each)
-    return list(families.values())
-
-
-@pytest.mark.parametrize("network", asked("read", one_of_each(networks_of("torchvision"))))
+@pytest.mark.parametrize("network", asked("read", models.one_of_each(networks_of("torchvision"))))
 def test_models_of_torchvision_are_read_as_torch_runs_them(network: models.RealNetwork) -> None:
     read_whole(network)
 
@@ -242,6 +223,50 @@ def test_a_run_counts_what_data_passes_through() -> None:
     assert "project" not in run.modules
 
 
+@pytest.mark.parametrize("kind", ["AvgPool", "MaxPool", "AdaptiveAvgPool"])
+def test_a_run_tells_poolings_of_one_axis_from_those_of_two(kind: str) -> None:
+    one, two = (getattr(torch.nn, f"{kind}{axes}d")(2) for axes in (1, 2))
+    long, high = (2, 2) if kind.startswith("Adaptive") else (4, 3)
+    run = models.run_in_torch(torch.nn.Sequential(torch.nn.Conv1d(3, 5, 1), one).to("meta"), (1, 3, 8))
+    assert run.poolings == [(1, 5, long)]
+    run = models.run_in_torch(torch.nn.Sequential(torch.nn.Conv2d(3, 5, 1), two).to("meta"), (1, 3, 6, 8))
+    assert run.poolings == [(1, 5, high, long)]
+
+
+def test_a_module_that_several_share_is_named_by_who_calls_it() -> None:
+    shared = torch.nn.ReLU()
+    module = torch.nn.Sequential(
+        torch.nn.Sequential(torch.nn.Conv2d(1, 1, 1), shared), torch.nn.Sequential(torch.nn.AvgPool2d(2), shared)
+    )
+    seen: list[tuple[str, int]] = []
+    with models.watched(module, lambda path, _, result: seen.append((path, result.shape[-1]))):
+        module(torch.zeros(1, 1, 8, 8))
+    assert seen == [("0.0", 8), ("0.1", 8), ("0", 8), ("1.0", 4), ("1.1", 4), ("1", 4), ("", 4)]
+    ones = {"1.1": lambda result: torch.ones_like(result)}
+    with models.watched(module, lambda path, _, result: ones[path](result) if path in ones else None):
+        assert bool((module(torch.zeros(1, 1, 8, 8)) == 1).all())
+
+
+@pytest.mark.parametrize(("upsampled", "cells"), [(True, 4), (False, 8)])
+def test_cells_that_a_map_tells_apart_are_counted(upsampled: bool, cells: int) -> None:
+    class Net(torch.nn.Module):
+        def __init__(self) -> None:
+            super().__init__()
+            self.first = torch.nn.Conv2d(1, 2, 3, 2, 1)
+            self.second = torch.nn.Conv2d(2, 2, 3, 2, 1)
+            self.last = torch.nn.Conv2d(2, 2, 3, padding=1)
+
+        def forward(self, x: Any) -> Any:
+            fine = self.first(x)
+            coarse = torch.nn.functional.interpolate(self.second(fine), scale_factor=2.0)
+            return {"out": self.last(coarse if upsampled else coarse + fine)}
+
+    network = models.RealNetwork("two scales", Net, (1, 1, 16, 16), (1, 1, 32, 32))
+    assert models.resolved_cells(network, network.shape, "", 8, 8) == cells
+    assert models.resolved_cells(network, network.shape, "last", 8, 8) == cells
+    assert models.resolved_cells(network, network.shape, "last", 5, 8) is None
+
+
 # ---------------------------------------------------------------------------------------------------------------------
 # The page
 
@@ -282,6 +307,37 @@ def test_the_page_counts(make_page: Any) -> None:
     assert "| not known aten.fold | 1 | `timm:b` |" in page
     assert "| D105 | 2 | 1 | 0 |" in page
     assert "| effective strides, `feature_info` | 1 of 1 (100.0 %) models with features | all |" in page
+
+
+def test_what_is_missing_is_counted_on_the_page(make_page: Any) -> None:
+    judged = {"kind": "warnings", "outcome": "read", "true": {}, "false": {}, "undecided": {"D301": 1},
+              "open": ["D301 pool"], "differences": []}  # fmt: skip
+    records = [
+        {**judged, "name": "timm:a", "code": make_page.state_of_code()},
+        {"kind": "warnings", "name": "timm:b", "outcome": "time", "sentence": "not done in 120 s of one core"},
+        {"kind": "fields", "name": "timm:c", "outcome": "outputs differ", "maps": 0, "differences": []},
+        {"kind": "fields", "name": "timm:d", "outcome": "torch"},
+    ]  # fmt: skip
+    page = make_page.page(records)
+    assert "Of 4 answers, 1 are of the code as it is" in page
+    assert "0 of 0 decided; not decided 1; without an answer 1 |" in page
+    assert "0 of 0 networks: 0 feature maps, 0 of them context, 0 perturbations; without an answer 1 |" in page
+    assert "- not decided: `timm:a`, D301 pool" in page
+    assert "| warnings | `timm:b` | not done in 120 s of one core | 0 |" in page
+    assert "| fields | `timm:c` | outputs differ | 0 |" in page
+
+
+@pytest.mark.parametrize(
+    ("words", "expected"),
+    [(None, ""), ([], "abc"), (["whole"], "ab"), (["part"], "c"), (["different"], "b"), (["part", "different"], "bc")],
+)
+def test_what_is_asked_again(make_page: Any, words: list[str] | None, expected: str) -> None:
+    records = [
+        {"name": "a", "outcome": "whole", "differences": []},
+        {"name": "b", "outcome": "whole", "differences": ["one"]},
+        {"name": "c", "outcome": "part"},
+    ]
+    assert "".join(each["name"] for each in records if make_page.is_wanted_again(each, words)) == expected
 
 
 def test_the_page_is_made_by_the_command(make_page: Any) -> None:

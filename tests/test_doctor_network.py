@@ -1049,7 +1049,7 @@ def test_files_that_are_none(tmp_path: Path) -> None:
         assert "\n" not in str(error.value)
     with pytest.raises(NetworkError) as error:
         read(tmp_path)
-    assert "cannot be read (Is a directory)" in str(error.value)
+    assert "is a folder; give a model in it" in str(error.value)
 
 
 def test_any_part_of_a_file_is_read_or_refused() -> None:

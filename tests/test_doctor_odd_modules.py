@@ -53,7 +53,7 @@ def test_weights_behind_a_choice_by_data_are_not_known(function):
     result = examine(Two(function), SHAPE)
     network = result.network
     # What `d` has, 8 * 8 * 9 + 8 weights of 808, cannot be reached.
-    assert [(loss.weights, loss.why) for loss in network.losses] == [(584, "it gives what depends on data")]
+    assert [(loss.weights, loss.why) for loss in network.losses] == [(584, "it gives a result that depends on data")]
     assert network.is_mostly_lost
     (finding,) = [each for each in result.findings if each.code == "D901"]
     assert finding.severity == "warning"
@@ -87,9 +87,9 @@ def test_a_module_that_ends_the_program():
         examine(Two(forward), SHAPE)
 
 
-def test_blocks_put_together_are_a_map_that_is_not_known():
+def test_blocks_put_together_in_another_order_are_a_map_that_is_not_known():
     def forward(m, x):
-        return F.fold(F.unfold(m.c(x), 3, padding=1, stride=2), (32, 32), 3, padding=1, stride=2)
+        return F.fold(F.unfold(m.c(x), 3, padding=1, stride=2).flip(-1), (32, 32), 3, padding=1, stride=2)
 
     result = examine(Two(forward), SHAPE)
     last = result.network.stage(result.network.outputs[0])

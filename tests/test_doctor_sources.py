@@ -135,6 +135,7 @@ SENTENCES = {
     "factories_of_test:on_a_card": "cannot be made: |CUDA",
     "factories_of_test:biuld": "has no 'biuld'; do you mean build",
     "factories_of_test:text": "is of type str; it must be a torch.nn.Module or make one",
+    "factories_of_test.py:build": "is a file; give its module, factories_of_test:build$",
     "no_module_of_test:build": "there is no module 'no_module_of_test'",
     "broken_of_test:build": "importing broken_of_test raises RuntimeError: not today",
     "importing_of_test:build": "needs a_library_that_nobody_has, which is not installed",

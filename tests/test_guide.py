@@ -34,6 +34,8 @@ def names():
 @pytest.mark.parametrize("name", sorted(names()))
 def test_every_name_of_ours_on_a_page_is_there(name):
     pytest.importorskip("onnx")
+    if name.startswith(("pooling.torch", "pooling.benchmark.networks")):
+        pytest.importorskip("torch")
     found = importlib.import_module("pooling")
     path = "pooling"
     for part in name.split(".")[1:]:
@@ -56,10 +58,10 @@ def in_new_process(code):
     return subprocess.run([sys.executable, "-c", code], check=False, capture_output=True, text=True)
 
 
-@pytest.mark.parametrize("name", ["reference", "export", "validation", "doctor", "onnx_models", "operators"])
+@pytest.mark.parametrize("name", ["reference", "export", "validation", "doctor", "onnx_models", "operators", "torch"])
 def test_a_module_is_there_after_import_pooling(name):
     if name not in ("reference", "operators", "doctor"):
-        pytest.importorskip("onnx")
+        pytest.importorskip("torch" if name == "torch" else "onnx")
     done = in_new_process(f"import pooling; print(pooling.{name}.__name__, {name!r} in dir(pooling))")
     assert done.stdout.split() == [f"pooling.{name}", "True"], done.stderr
 

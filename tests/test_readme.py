@@ -12,7 +12,7 @@ import pytest
 
 ROOT = Path(__file__).parent.parent
 README = (ROOT / "README.md").read_text(encoding="utf-8")
-PRINTING, EXPORTING = re.findall(r"```python\n(.*?)```", README, re.DOTALL)
+PRINTING, PATCHING, EXPORTING = re.findall(r"```python\n(.*?)```", README, re.DOTALL)
 
 
 def test_the_ten_lines_print_what_stands_below_them():
@@ -32,6 +32,17 @@ def test_the_graphs_are_made_and_saved(tmp_path, monkeypatch):
         exec(PRINTING + EXPORTING, names)
     assert onnx.load("stem.onnx") == names["model"]
     assert [each.name for each in names["gradient"].graph.input] == ["grad_output", "input"]
+
+
+def test_the_lines_for_torch_patch_a_network():
+    pytest.importorskip("torch")
+    importlib.import_module("pooling.benchmark.networks.measure").declare_operators()
+    pytest.importorskip("timm")
+    assert len(list(filter(None, PATCHING.splitlines()))) == 5
+    output = io.StringIO()
+    with contextlib.redirect_stdout(output):
+        exec(PATCHING, {})
+    assert re.match(r"1\d modules replaced, \d left", output.getvalue())
 
 
 @pytest.fixture

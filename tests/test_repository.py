@@ -156,7 +156,7 @@ def modules() -> list[str]:
 
 @pytest.mark.parametrize("name", modules())
 def test_examples_in_docstrings(name: str) -> None:
-    if name.startswith("pooling.doctor.network.readers.module"):
+    if name.startswith(("pooling.doctor.network.readers.module", "pooling.torch", "pooling.benchmark.networks.m")):
         pytest.importorskip("torch")
     module = importlib.import_module(name)
     result = doctest.testmod(module, optionflags=doctest.ELLIPSIS | doctest.NORMALIZE_WHITESPACE)

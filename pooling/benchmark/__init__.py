@@ -7,5 +7,6 @@
 `race`         libraries taking turns, and the machine that they do it on
 `results`      what a race found, and what follows from it
 `table`        the times of a race, and the ratios, for the terminal
+`networks`     whole networks under PyTorch
 =============  =========================================================================================
 """

@@ -33,6 +33,7 @@ class BenchmarkCase:
     padding: Padding = 0
     dilation: int = 1
     count_include_pad: bool = False
+    ceil_mode: bool = False
     dtype: str = "float32"
     layout: str = "channels_first"
     direction: str = "forward"
@@ -76,7 +77,9 @@ class BenchmarkCase:
     def output_shape(self) -> tuple[int, ...]:
         """Shape of the result in channels_first."""
         if self.windows == "sliding":
-            return output_shape(self.shape, self.kernel_size, self.stride, self.padding, self.dilation)
+            return output_shape(
+                self.shape, self.kernel_size, self.stride, self.padding, self.dilation, ceil_mode=self.ceil_mode
+            )
         return self.shape[:2] + per_axis(self.kernel_size if self.windows == "adaptive" else 1, self.dimensions)
 
     def laid_out(self, shape: tuple[int, ...]) -> tuple[int, ...]:

@@ -93,9 +93,12 @@ def _arguments(case: BenchmarkCase) -> tuple[tuple[Any, ...], dict[str, Any]]:
     """Arguments after the input, without those that are defaults anyway."""
     keywords: dict[str, Any] = {} if case.layout == "channels_first" else {"layout": case.layout}
     if case.windows != "sliding":
+        # A batch of signals has as many axes as one map.
+        keywords |= {"dimensions": 1} if case.windows == "global" and case.dimensions == 1 else {}
         return (case.kernel_size,) * (case.windows == "adaptive"), keywords
     keywords |= {"dilation": case.dilation} if case.dilation != 1 else {}
     keywords |= {"count_include_pad": case.count_include_pad} if case.kind == "avg" else {}
+    keywords |= {"ceil_mode": True} if case.ceil_mode else {}
     return (case.kernel_size, case.stride, *([case.padding] if case.padding else [])), keywords
 
 
@@ -225,6 +228,7 @@ def _model(case: BenchmarkCase) -> bytes:
             "pads": [begin for begin, _ in pairs] + [end for _, end in pairs],
         }
         attributes |= {"count_include_pad": int(case.count_include_pad)} if case.kind == "avg" else {}
+        attributes |= {"ceil_mode": 1} if case.ceil_mode else {}
     prefix = "Global" if case.windows == "global" else ""
     outputs = ["y", "indices"] if case.direction == "indices" else ["y"]
     node = make_node(f"{prefix}{ {'max': 'Max', 'avg': 'Average'}[case.kind] }Pool", ["x"], outputs, **attributes)
@@ -342,6 +346,7 @@ def with_torch(case: BenchmarkCase, threads: int, *, channels_last: bool = False
         padding = tuple(begin for begin, _ in pairs)
         keywords = {"kernel_size": case.kernel_size, "stride": case.stride, "padding": padding}
         keywords |= {"dilation": case.dilation} if case.kind == "max" else {"count_include_pad": case.count_include_pad}
+        keywords["ceil_mode"] = case.ceil_mode
     else:
         keywords = {"output_size": case.output_shape[2:]}
     if case.direction == "indices":

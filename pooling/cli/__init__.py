@@ -9,6 +9,7 @@
     conformance  which runtime keeps which rule
     node_tests   the conformance suite as ONNX node tests
     bench        the kernels against other libraries
+    bench_torch  whole networks under PyTorch, for ``bench --torch``
     info         versions, processor, threads, strategies
     shared       what the commands have in common
     schemas      the JSON Schemas of what they write

@@ -2,10 +2,11 @@
 
 Time the kernels against the libraries that are installed here (onnxruntime, openvino, torch, OpenCV, scikit-image,
 SciPy, NumPy), turn by turn, each in a process of its own, on poolings of real networks. A result is checked before it
-is timed.
+is timed. With --torch, whole networks of timm and torchvision are measured instead, before and after
+pooling.torch.patch: the share of pooling, an inference and a training step. Such a run may be stopped and continued.
 
-Examples: pooling bench; pooling bench --only ResNet --rounds 5; pooling bench --list. Exit code: 0 it ran, 2 it could
-not. Being slower is no failure.
+Examples: pooling bench; pooling bench --only ResNet --rounds 5; pooling bench --list; pooling bench --torch --only
+densenet. Exit code: 0 it ran, 2 it could not. Being slower is no failure.
 """
 
 from __future__ import annotations
@@ -44,6 +45,10 @@ USUAL = (
 )
 """The cases that are raced when nobody chooses: a few seconds for each library and number of threads."""
 
+RECORDS = "torch-networks.jsonl"
+SECONDS = 4.0
+"""Enough for the steps of small networks to be measured some tens of times."""
+
 
 def add(commands: Any) -> None:
     """Add the command to those that there are."""
@@ -61,11 +66,34 @@ def add(commands: Any) -> None:
     bench.add_argument(
         "--rounds", type=int, default=3, metavar="N", help="rounds, in which each library has one turn (default: 3)"
     )
+    bench.add_argument(
+        "--torch",
+        action="store_true",
+        help="measure whole networks under PyTorch, before and after pooling.torch.patch",
+    )
+    bench.add_argument(
+        "--results", metavar="FILE", help=f"with --torch: the file that results are appended to (default: {RECORDS})"
+    )
+    bench.add_argument(
+        "--batch", type=int, metavar="N", help="with --torch: samples of a step (default: 1 and 8, one after the other)"
+    )
+    bench.add_argument(
+        "--seconds", type=float, metavar="S", help=f"with --torch: for the turns of each step (default: {SECONDS:g})"
+    )
     add_files(bench, json="write everything that was measured to FILE")
     add_force(bench)
 
 
 def _run(options: argparse.Namespace) -> int:
+    if options.torch:
+        from .bench_torch import run_networks
+
+        return run_networks(
+            options, options.results or RECORDS, SECONDS if options.seconds is None else options.seconds
+        )
+    for name in ("results", "batch", "seconds"):
+        if getattr(options, name) is not None:
+            raise RefusedError(f"--{name} goes with --torch")
     from pooling.benchmark.cases import CASES
     from pooling.benchmark.race import MEASURED, QUIET, new_document, race
     from pooling.benchmark.results import Results

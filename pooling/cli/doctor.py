@@ -13,12 +13,14 @@ from .shared import (
     add_force,
     check_files,
     fail,
+    goes_to_stdout,
     layers_or_path,
     need_libraries,
     output_file,
     print_written,
     refused,
     stdout,
+    working,
     write_files,
 )
 
@@ -28,8 +30,13 @@ if TYPE_CHECKING:
 
 __all__ = ["add"]
 
-OTHER_FORMATS = frozenset([".h5", ".keras", ".pb", ".pt", ".pth", ".py", ".safetensors", ".tflite", ".torchscript"])
-"""What people have before they have an ONNX model."""
+NOTHING_GIVEN = (
+    'no network is given; give a model, such as model.onnx or timm:resnet50, or --layers "conv3x64 pool2"; '
+    "pooling doctor --help lists what else there is"
+)
+USAGE = """pooling doctor MODEL [options]
+       pooling doctor --layers "conv7x64/2p3 pool3/2p1 ..." [options]
+       pooling doctor --help"""
 OBJECTS_FIGURE = "objects-figure"
 DEEPEST_TREE = 10**6
 
@@ -38,6 +45,7 @@ def add(commands: Any) -> None:
     """Add the command to those that there are."""
     doctor = commands.add_parser(
         "doctor",
+        usage=USAGE,
         help="examine a network: shapes, lost rows, receptive fields, small objects, design",
         description="Examine a network: what happens to shapes, borders and small objects in it, and what to try.",
         epilog="Exit code: 0 nothing was found that --fail-on names, 1 something was, 2 the network could not be read, "
@@ -49,7 +57,7 @@ def add(commands: Any) -> None:
         "torchvision:retinanet_resnet50_fpn, ultralytics:yolov8n.yaml, package.module:factory (a function without "
         "arguments, also in the current folder; its code is run), or a program of torch.export, model.pt2.",
     )
-    source = doctor.add_mutually_exclusive_group(required=True)
+    source = doctor.add_mutually_exclusive_group()
     source.add_argument("model", nargs="?", metavar="MODEL", help="an ONNX model, timm:NAME and the like, or ...")
     source.add_argument("--layers", metavar='"conv7/2p3 ..."', help="... a list of layers, or a file with one")
     doctor.add_argument(
@@ -65,7 +73,11 @@ def add(commands: Any) -> None:
         help="shape of one of several inputs of a module of torch; can be given several times",
     )
     doctor.add_argument(
-        "--object", type=_pixels, metavar="N", help="pixels (samples, voxels) of the object to follow (default: 8)"
+        "--object",
+        type=_object,
+        metavar="N",
+        help="pixels (samples, voxels) of the object to follow, or of a signal with --sample-rate a time such as 20ms "
+        "(default: 8; of a signal, about a thirty-second of it)",
     )
     doctor.add_argument(
         "--sample-rate",
@@ -157,8 +169,15 @@ def _named_shape(text: str) -> tuple[str, tuple[int, ...]]:
     return name, _input_shape(shape)
 
 
-def _pixels(text: str) -> tuple[int, ...]:
-    return _positive(text.removesuffix("px"), "a number of pixels, or one for each axis, such as 8 or 8x12")
+def _object(text: str) -> tuple[int, ...] | float:
+    """Read the size of an object: cells of the input, or seconds."""
+    match = re.fullmatch(r"(\d{1,9}(?:\.\d{1,9})?)\s*(ms|s)", text.strip())
+    if match is not None and float(match[1]) > 0:
+        return float(match[1]) / (1000 if match[2] == "ms" else 1)
+    return _positive(
+        text.removesuffix("px"),
+        "a number of pixels, or one for each axis, such as 8 or 8x12; of a signal, samples or a time such as 20ms",
+    )
 
 
 def _depth(text: str) -> int:
@@ -179,13 +198,15 @@ def _positive(text: str, what: str) -> tuple[int, ...]:
 def _run(options: argparse.Namespace) -> int:
     from pooling.doctor import NetworkError, examine
     from pooling.doctor.lint import SEVERITIES
+    from pooling.doctor.network.readers.sources import is_source
     from pooling.doctor.report.table import explain, print_examination, print_what_if
     from pooling.doctor.report.tree import DEPTH
     from pooling.doctor.what_if import find_stage, parse_changes, what_if
 
     others = [options.model, options.versus]
     read = [options.layers, options.image, options.objects]
-    check_files(options, ["json", "html", "figure", OBJECTS_FIGURE], read, others)
+    outputs = ["json", "html", "figure", OBJECTS_FIGURE]
+    check_files(options, outputs, read, others)
     need_libraries(options)
     if options.depth is not None and not options.tree:
         raise RefusedError("--depth is for --tree; add --tree, or leave --depth out")
@@ -193,7 +214,7 @@ def _run(options: argparse.Namespace) -> int:
         raise RefusedError("--objects-figure draws what --objects names; give both, or leave it out")
     if options.changes and options.versus:
         raise RefusedError("--set and --versus cannot be given together; write the change into the other network")
-    pixels = options.object
+    pixels = _samples(options)
     settings = {
         "task": options.task,
         "ignore": [code for codes in options.ignore for code in codes],
@@ -203,17 +224,23 @@ def _run(options: argparse.Namespace) -> int:
         "objects_resize": options.objects_resize,
         **({} if pixels is None else {"object_size": pixels[0] if len(pixels) == 1 else pixels}),
     }
-    console = stdout()
-    with refused(NetworkError, TypeError, OSError):
-        examination = examine(_network(options), _shape(options), **settings)
+    console = stdout(silent=goes_to_stdout(options, outputs))
+    with refused(NetworkError, TypeError, OSError), working() as tell:
+        network = _network(options)
+        tell(f"examining {options.model or 'layers'}")
+        examination = examine(network, _shape(options), **settings)
         stages = [find_stage(examination.network, name, f"--explain {name!r}") for name in options.explain]
         comparison = None
+        if options.changes or options.versus:
+            tell(f"comparing with {options.versus or 'the change'}")
         if options.changes:
             comparison = what_if(examination, parse_changes(examination.network, options.changes))
         elif options.versus:
-            comparison = what_if(examination, layers_or_path(options.versus))
+            other = options.versus
+            comparison = what_if(examination, other if is_source(other) else layers_or_path(other))
         if options.image is not None:
             _ = examination.shifts  # so that a picture that cannot be used is told before anything is written
+        tell("writing")
         failed = _write(options, examination, comparison)
     if comparison is not None:
         print_what_if(comparison, console)
@@ -250,6 +277,18 @@ def _mostly_lost(examination: Examination) -> str:
         f"{' with weights' if network.parameters else ''}{share} lie behind operators that were not understood "
         f"({shown}); the report holds for the rest only, see D901"
     )
+
+
+def _samples(options: argparse.Namespace) -> tuple[int, ...] | None:
+    """Return the size of the object in cells of the input."""
+    given: tuple[int, ...] | float | None = options.object
+    if not isinstance(given, float):
+        return given
+    rate = options.sample_rate
+    if rate is None:
+        raise RefusedError(f"--object {given:g}s is a time, which needs the samples per second: add --sample-rate HZ")
+    # A rate that is none is refused by `examine`.
+    return (max(1, round(given * rate)),) if 0 < rate < 1e12 else (1,)
 
 
 SHOWN_OPERATORS = 4
@@ -301,19 +340,18 @@ def _save_json(examination: Examination, comparison: WhatIf | None, path: Path) 
 
 def _network(options: argparse.Namespace) -> str:
     """Return the list of layers, or what names a model, and say what is probably meant by what is neither."""
+    from pooling.doctor.network.readers.files import EXPORTED, PICKLES, about_folder, about_missing
     from pooling.doctor.network.readers.sources import is_source
 
     if options.layers is not None:
         return layers_or_path(options.layers)
+    if not options.model:
+        raise ValueError(NOTHING_GIVEN)
     path = Path(options.model)
-    if is_source(options.model) and (path.exists() or path.suffix not in (".pt2", *OTHER_FORMATS)):
+    if is_source(options.model) and (path.exists() or path.suffix.lower() not in (EXPORTED, *PICKLES)):
         return str(options.model)
     if path.is_dir():
-        raise ValueError(f"{path} is a folder; give the name of a model in it")
+        raise ValueError(about_folder(path))
     if not path.exists():
-        layers = re.match(r"(dw|de)?conv\d|(max|avg)?pool\d", options.model)
-        hint = f'; a list of layers is given as --layers "{options.model}"' if layers else ""
-        raise ValueError(f"there is no file {options.model!r}{hint}")
-    if path.suffix in OTHER_FORMATS:
-        raise ValueError(f"{path} is no ONNX model; export it to one first, with torch.onnx.export for example")
+        raise ValueError(about_missing(options.model))
     return str(path)

@@ -33,6 +33,7 @@ __all__ = [
     "add_runners",
     "check_files",
     "fail",
+    "goes_to_stdout",
     "layers_or_path",
     "named_shape",
     "names",
@@ -46,6 +47,7 @@ __all__ = [
     "sentence_of",
     "spoken",
     "stdout",
+    "working",
     "write_and_print",
     "write_files",
     "write_out",
@@ -354,10 +356,20 @@ def write_and_print(
 ) -> int:
     """Write the requested files, print what was found, and say which files were written."""
     code = write_files(options, writers, exit_code)
-    console = stdout()
+    console = stdout(silent=goes_to_stdout(options, writers))
     show(console)
     print_written(options, console)
     return code
+
+
+def goes_to_stdout(options: argparse.Namespace, outputs: Iterable[str]) -> bool:
+    """Whether one of the files to write is standard output, which then holds nothing else."""
+    try:
+        here = os.fstat(sys.stdout.fileno())
+    except (AttributeError, OSError, ValueError):  # there is none, or it is no file
+        return False
+    paths = [path for path in (getattr(options, name, None) for name in outputs) if path is not None]
+    return any(os.path.exists(path) and os.path.samestat(os.stat(path), here) for path in paths)
 
 
 def print_written(options: argparse.Namespace, console: Console) -> None:
@@ -376,26 +388,44 @@ def print_written(options: argparse.Namespace, console: Console) -> None:
 @contextmanager
 def progress_bar() -> Iterator[Callable[[int, int, str], None]]:
     """Show a bar where somebody sees it; it is told what was done of how much, and what is next."""
-    from rich.console import Console
     from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeRemainingColumn
 
     columns = (TextColumn("{task.description}", markup=False), BarColumn(), MofNCompleteColumn(), TimeRemainingColumn())
-    width, height = _size()
     # A thread that redraws the bar while times are measured would be measured as well.
-    bar = Progress(
-        *columns,
-        console=Console(stderr=True, width=width, height=height),
-        auto_refresh=False,
-        transient=True,
-        disable=sys.stderr is None or not sys.stderr.isatty(),
-    )
-    with bar:
+    with Progress(*columns, **_beside_the_output(), auto_refresh=False) as bar:
         task = bar.add_task("reading models", total=None)
 
         def tell(done: int, total: int, what: str) -> None:
             bar.update(task, completed=done, total=total, description=printable(what)[:WIDEST_TASK], refresh=True)
 
         yield tell
+
+
+@contextmanager
+def working() -> Iterator[Callable[[str], None]]:
+    """Show what is being done and for how long, where somebody sees it; it is told what is next."""
+    from rich.progress import Progress, SpinnerColumn, TextColumn, TimeElapsedColumn
+
+    columns = (SpinnerColumn("line"), TextColumn("{task.description}", markup=False), TimeElapsedColumn())
+    with Progress(*columns, **_beside_the_output()) as bar:
+        task = bar.add_task("starting", total=None)
+
+        def tell(what: str) -> None:
+            bar.update(task, description=printable(what)[:WIDEST_TASK])
+
+        yield tell
+
+
+def _beside_the_output() -> dict[str, Any]:
+    """Return what shows progress in the terminal only, and leaves nothing there."""
+    from rich.console import Console
+
+    width, height = _size()
+    return {
+        "console": Console(stderr=True, width=width, height=height),
+        "transient": True,
+        "disable": sys.stderr is None or not sys.stderr.isatty(),
+    }
 
 
 def _size() -> tuple[int, int]:
@@ -445,12 +475,12 @@ def write_out(text: str) -> None:
         _Output(sys.stdout).write(text)
 
 
-def stdout() -> Console:
+def stdout(*, silent: bool = False) -> Console:
     """Make a console that fits the terminal, or a page where there is none, and that prints in any encoding."""
     from rich.console import Console
 
     width, height = _size()
-    if sys.stdout is None:
+    if sys.stdout is None or silent:
         return Console(file=io.StringIO(), width=width, height=height)
     if isinstance(sys.stdout, io.TextIOWrapper):
         sys.stdout.reconfigure(errors="pooling.ascii")

@@ -5,7 +5,7 @@ from __future__ import annotations
 import math
 from collections.abc import Iterable, Mapping, Sequence
 from contextlib import suppress
-from dataclasses import dataclass, field, replace
+from dataclasses import dataclass, replace
 from functools import cached_property
 from html import escape
 from importlib import import_module
@@ -14,8 +14,8 @@ from typing import TYPE_CHECKING, Any
 from pooling.arguments import per_axis, per_axis_shape
 from pooling.errors import type_error, value_error
 from pooling.open_sizes import TRIED, filled
-from pooling.reporting.formats import by
-from pooling.signs import counted, short_repr
+from pooling.reporting.formats import amount, by, memory
+from pooling.signs import counted, printable, short_repr
 
 from .analysis.cost import downstream_macs_saved
 from .analysis.effective_field import EffectiveField, effective_fields
@@ -26,7 +26,7 @@ from .analysis.object_set import ObjectSet, Survival, read_objects, survival_of
 from .analysis.tree import Block, tree_of
 from .lint import RULES, SEVERITIES, Failure, Finding, LintContext, find
 from .network import Graph, Network, NetworkError, OpenShapeError, Stage
-from .network.readers import is_of_module, read_graph
+from .network.readers import is_of_module, read_graph, shape_of_input
 from .words import Words
 
 if TYPE_CHECKING:
@@ -37,13 +37,15 @@ __all__ = ["OBJECT_SIZE", "TASKS", "Examination", "examine"]
 TASKS = ("classification", "detection", "segmentation")
 OBJECT_SIZE = 8
 """Pixels of the object that is followed when nobody says how large objects are."""
+OBJECT_SHARE = 32
+"""Of a signal: the input is so many times as long as that object, to a power of two."""
 COLOURS = 3
 """Channels of an image: a shape of three numbers that begins so has no batch, rather than a batch of 3."""
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, repr=False)
 class Examination:
-    """What is known of a network after an examination.
+    """What is known of a network after an examination; printed, the most important of it in a few lines.
 
     Attributes
     ----------
@@ -73,7 +75,7 @@ class Examination:
         The objects of a data set, which `survival` is about.
     """
 
-    graph: Graph = field(repr=False)
+    graph: Graph
     network: Network
     object_size: tuple[int, ...]
     task: str | None
@@ -81,10 +83,10 @@ class Examination:
     sizes: tuple[AxisSizes, ...]
     findings: tuple[Finding, ...]
     failure: Failure | None = None
-    ignored: tuple[str, ...] = field(default=(), repr=False)
-    image: Any = field(default=None, repr=False)
+    ignored: tuple[str, ...] = ()
+    image: Any = None
     sample_rate: float | None = None
-    object_set: ObjectSet | None = field(default=None, repr=False)
+    object_set: ObjectSet | None = None
 
     @property
     def words(self) -> Words:
@@ -137,6 +139,34 @@ class Examination:
             return None
         return survival_of(self.network, self.objects, self.heads, self.object_set)
 
+    def __repr__(self) -> str:
+        network = self.network
+        return printable(f"<Examination of {network.title} at {by(network.input_shape)}: {self.summary}>")
+
+    def __str__(self) -> str:
+        network, least = self.network, "" if self.network.complete else "at least "
+        codes = ", ".join(dict.fromkeys(each.code for each in self.findings))
+        lines = [
+            f"{network.title} at {by(network.input_shape)}{f', for {self.task}' if self.task else ''}",
+            self._headline(),
+            f"{least}{amount(network.macs)} multiply-adds, {amount(network.parameters)} parameters, "
+            f"{memory(network.output_bytes)} of maps, {counted(len(network.stages), 'stage')}",
+            f"{self.summary}{f': {codes}' if codes else ''}",
+            "what was found, and what to try: .findings; the rest: .network.stages, .heads, .sizes, .tree; as a page: "
+            "pooling.doctor.report.page.write_page(examination, path)",
+        ]
+        if self.failure is not None:
+            lines.insert(1, f"does not work at {by(self.failure.shape)}: {self.failure.sentence}")
+        return printable("\n".join(filter(None, lines)), keep="\n")
+
+    def _headline(self) -> str:
+        """Return what the drawing says of the object; empty where nothing can be drawn."""
+        try:
+            # The drawing is a layer above this one, and is asked for by name.
+            return f"{import_module('pooling.doctor.report.drawing').sentence(self)}."
+        except ValueError:
+            return ""
+
     def _repr_html_(self) -> str | None:
         """Return the page for a notebook, in a frame of its own; None without what pages need."""
         try:
@@ -160,7 +190,7 @@ def examine(
     source: Any,
     input_shape: Sequence[int] | Mapping[str, Sequence[int]] | None = None,
     *,
-    object_size: int | Sequence[int] = OBJECT_SIZE,
+    object_size: int | Sequence[int] | None = None,
     task: str | None = None,
     changes: Mapping[str, Mapping[str, Any]] | None = None,
     ignore: Iterable[str] = (),
@@ -184,8 +214,9 @@ def examine(
         what the model says, and 224 for layers; a module without a configuration of timm needs one. Of a module with
         several inputs, a shape for each by name: ``{"image": (1, 3, 224, 224), "mask": (1, 1, 224, 224)}``; the first
         that is an image is the one that fields are about.
-    object_size : int or sequence of int
-        Pixels of the object to follow, for all spatial axes or for each.
+    object_size : int or sequence of int, optional
+        Pixels of the object to follow, for all spatial axes or for each. By default 8; of a signal, the power of two
+        that is nearest to a thirty-second of its samples, if that is more.
     task : {"classification", "detection", "segmentation"}, optional
         What the network is for; some findings depend on it.
     changes : mapping, optional
@@ -245,16 +276,15 @@ def examine(
     if is_of_module(source):
         # It runs at this size when it is read, so that batch and channels are known then.
         graph = read_graph(source, input_shape)
-        full = not isinstance(input_shape, Mapping) and input_shape is not None and len(tuple(input_shape)) > 3
-        input_shape = _sizes(input_shape) if full else None
+        if isinstance(input_shape, Mapping):
+            input_shape = None
+        elif input_shape is not None:
+            # Where it does not work at the sizes that were asked for, it was read at others.
+            input_shape = _filled_up(_sizes(input_shape), graph.usual or ())
         source = graph
     elif isinstance(input_shape, Mapping):
-        raise value_error(
-            "examine",
-            "names inputs, which only a module of torch has by name",
-            "give one shape, such as (1, 3, 224, 224)",
-            argument=("input_shape", input_shape),
-        )
+        source = source if isinstance(source, Graph) else read_graph(source)
+        input_shape = shape_of_input(source, input_shape)
     asked = None if input_shape is None else _sizes(input_shape)
     # Sizes alone, and colours before them, are completed by what is known of the network.
     brief = asked is not None and (len(asked) < 3 or (len(asked) == 3 and asked[0] == COLOURS))
@@ -263,7 +293,10 @@ def examine(
     if changes:
         graph = graph.edited(changes)
         network = replace(graph.infer(network.input_shape), notes=network.notes)
-    pixels = per_axis("examine", "object_size", object_size, len(network.spatial)) if network.spatial else ()
+    pixels: tuple[int, ...] = ()
+    if network.spatial:
+        size = usual_object(network.spatial_sizes) if object_size is None else object_size
+        pixels = per_axis("examine", "object_size", size, len(network.spatial))
     followed = follow_object(network, pixels)
     shape = failure.shape if failure is not None else network.input_shape
     sizes = input_sizes(graph, network, [shape[axis] for axis in network.spatial])
@@ -291,6 +324,19 @@ def examine(
         rate,
         object_set,
     )
+
+
+def usual_object(sizes: Sequence[int]) -> int:
+    """Return the size of the object that is followed when nobody says how large objects are.
+
+    Examples
+    --------
+    >>> usual_object((224, 224)), usual_object((16000,)), usual_object((5000,)), usual_object((100,))
+    (8, 512, 128, 8)
+    """
+    if len(sizes) != 1:
+        return OBJECT_SIZE
+    return int(max(OBJECT_SIZE, 2 ** round(math.log2(sizes[0] / OBJECT_SHARE))))
 
 
 def _rate(rate: Any) -> float | None:
@@ -403,6 +449,21 @@ def _somewhere(graph: Graph, shape: tuple[int, ...] | None) -> tuple[Network, Fa
 def _completed(shape: tuple[int, ...], known: Network) -> tuple[int, ...]:
     """Put batch and channels before sizes, and one size on all axes."""
     missing = len(known.input_shape) - len(shape)
-    if len(shape) == 1 < len(known.spatial):
-        return (*known.input_shape[:2], *(shape * len(known.spatial)))
-    return (*known.input_shape[:missing], *shape) if missing > 0 else shape
+    channels_first = len(shape) == len(known.spatial) + 1 and shape[0] == known.input_shape[1]
+    if missing > 0 and len(shape) not in (1, len(known.spatial)) and not channels_first and known.spatial:
+        raise value_error(
+            "examine",
+            f"has {len(shape)} sizes, and the input of {known.title} has {len(known.input_shape)} "
+            f"({by(known.input_shape)})",
+            f"give all of them, or only the {len(known.spatial)} spatial ones",
+            argument=("input_shape", shape),
+        )
+    return _filled_up(shape, known.input_shape)
+
+
+def _filled_up(shape: tuple[int, ...], known: tuple[int, ...]) -> tuple[int, ...]:
+    """Put what is known before sizes, and one size on all spatial axes."""
+    missing = len(known) - len(shape)
+    if len(shape) == 1 < len(known) - 2:
+        return (*known[:2], *(shape * (len(known) - 2)))
+    return (*known[:missing], *shape) if missing > 0 else shape

@@ -12,7 +12,7 @@ import math
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, replace
 from fractions import Fraction
-from functools import lru_cache
+from functools import lru_cache, partial
 
 from pooling.geometry import Axis
 
@@ -26,6 +26,7 @@ __all__ = [
     "adaptive",
     "blocks",
     "blown_up",
+    "folded",
     "merged",
     "moved_by",
     "pixels",
@@ -33,12 +34,16 @@ __all__ = [
     "shifted",
     "summary",
     "transposed",
+    "unfolded",
     "windows",
+    "windows_in_parts",
 ]
 
 Interval = tuple[int, int]
 LONGEST_PERIOD = 2048
 """Cells after which fields must repeat; only resizes by odd ratios need many."""
+FARTHEST = 256
+"""Cells beyond the border of a map whose fields are kept where fields repeat after more than `LONGEST_PERIOD` cells."""
 MOST_PATHS = 16
 """Paths of different stride that are followed apart on one axis."""
 REMEMBERED = 4096
@@ -86,7 +91,7 @@ class Line:
         field = self.phases[phase]
         return field and (field[0] + turns * self.step, field[1] + turns * self.step)
 
-    def covered_by(self, cells: range) -> Interval | None:
+    def covered_by(self, cells: Sequence[int]) -> Interval | None:
         """Return the interval that evenly spaced cells depend on together."""
         # Beyond one period, only those at the ends can reach further.
         period = len(self.phases)
@@ -94,7 +99,7 @@ class Line:
         fields = [interval for cell in ends if (interval := self[cell])]
         return (min(first for first, _ in fields), max(last for _, last in fields)) if fields else None
 
-    def through(self, period: int, step: int, cells: Callable[[int], range]) -> Line:
+    def through(self, period: int, step: int, cells: Callable[[int], Sequence[int]], size: int | None = None) -> Line:
         """Return the fields one stage further.
 
         Parameters
@@ -103,12 +108,23 @@ class Line:
             The new cell ``o + period`` reads what the new cell ``o`` reads, `step` cells further.
         cells : callable
             The cells that a new cell reads.
+        size : int, optional
+            How many new cells there are. Where fields repeat only after very many cells, those of these cells and of
+            as many on both sides are kept, as if they repeated.
         """
         turns = len(self.phases) // math.gcd(len(self.phases), step)
-        if period * turns > LONGEST_PERIOD:
-            raise UnfollowedError(f"fields repeat after {period * turns} cells only")
-        fields = tuple(self.covered_by(cells(cell)) for cell in range(period * turns))
-        return Line(fields, self.step * step * turns // len(self.phases)).shortest()
+        count = period * turns
+        if count <= LONGEST_PERIOD:
+            fields = tuple(self.covered_by(cells(cell)) for cell in range(count))
+            return Line(fields, self.step * step * turns // len(self.phases)).shortest()
+        stride = self.stride * step / period
+        kept = None if size is None else _finite_period(size, stride)
+        if kept is None:
+            raise UnfollowedError(f"fields repeat after {count} cells only")
+        before, pixels = min(size or 0, FARTHEST), round(kept * stride)
+        beyond = [self.covered_by(cells(cell)) for cell in range(-before, 0)]
+        found = [self.covered_by(cells(cell)) for cell in range(kept - before)]
+        return Line((*found, *(field and (field[0] + pixels, field[1] + pixels) for field in beyond)), pixels)
 
     def shortest(self) -> Line:
         """Return the same fields with the shortest period."""
@@ -131,6 +147,16 @@ class Line:
             for a, b in ((self[cell], other[cell]) for cell in range(period))
         )
         return Line(fields, self.step * period // len(self.phases)).shortest()
+
+
+def _finite_period(size: int, stride: Fraction) -> int | None:
+    """Return the cells of a line that holds the fields of a map of a size; None where those are too many."""
+    least = size + 2 * min(size, FARTHEST)
+    cells = stride.denominator
+    whole = cells * -(-least // cells)
+    if whole > LONGEST_PERIOD:  # then the stride is rounded
+        whole = 1 << (least - 1).bit_length()
+    return whole if whole <= LONGEST_PERIOD else None
 
 
 Paths = tuple[Line, ...]
@@ -268,6 +294,76 @@ def shifted(paths: Paths, kernel_size: int, stride: int, dilation: int, begin: i
 
 
 @lru_cache(maxsize=REMEMBERED)
+def windows_in_parts(paths: Paths, axis: Axis, step: int, *, is_split: bool, undone: bool = False) -> Paths:
+    """Follow fields through windows that move inside of each part of a map, such as a window of attention.
+
+    Parameters
+    ----------
+    paths : Paths
+        Of the whole map.
+    axis : Axis
+        The windows in one part.
+    step : int
+        Cells of the map from one cell of a part to the next.
+    is_split : bool
+        Whether several parts follow each other: then no window reads across the border of its part.
+    undone : bool
+        Whether a transposed convolution undoes the windows.
+    """
+    size, count = (axis.output_size, axis.input_size) if undone else (axis.input_size, axis.output_size)
+    if is_split:
+        turn, cells_of_turn = count, size
+    elif axis.adaptive:
+        common = math.gcd(size, count)
+        turn, cells_of_turn = count // common, size // common
+    else:
+        turn, cells_of_turn = (axis.stride, 1) if undone else (1, axis.stride)
+    taps = axis.windows_at if undone else partial(_taps, axis)
+
+    def cells(output: int) -> Sequence[int]:
+        cell, inner = divmod(output, step)
+        part, place = divmod(cell, turn)
+        found = [tap for tap in taps(place) if 0 <= tap < size or not is_split]
+        return [(part * cells_of_turn + tap) * step + inner for tap in found]
+
+    return tuple(line.through(turn * step, cells_of_turn * step, cells) for line in paths)
+
+
+def _taps(axis: Axis, output: int) -> range:
+    """Return the cells that a window reads, as if the map had no end."""
+    if axis.adaptive:
+        size, count = axis.input_size, axis.output_size
+        return range(output * size // count, -(-(output + 1) * size // count))
+    begin = output * axis.stride - axis.pad_begin
+    return range(begin, begin + axis.effective_kernel_size, axis.dilation)
+
+
+@lru_cache(maxsize=REMEMBERED)
+def unfolded(paths: Paths, size: int, stride: int, dilation: int = 1) -> Paths:
+    """Follow fields to windows that are laid side by side: cell ``o`` is cell ``o % size`` of window ``o // size``."""
+
+    def cells(output: int) -> range:
+        place = output // size * stride + output % size * dilation
+        return range(place, place + 1)
+
+    return tuple(line.through(size, stride, cells) for line in paths)
+
+
+@lru_cache(maxsize=REMEMBERED)
+def folded(paths: Paths, axis: Axis) -> Paths:
+    """Follow fields from the windows of `axis`, which lie side by side, to the map that their sum is."""
+
+    def cells(output: int) -> Sequence[int]:
+        place = output + axis.pad_begin
+        return [
+            window * axis.kernel_size + (place - window * axis.stride) // axis.dilation
+            for window in axis.windows_at(output)
+        ]
+
+    return tuple(line.through(axis.stride, axis.kernel_size, cells) for line in paths)
+
+
+@lru_cache(maxsize=REMEMBERED)
 def blocks(paths: Paths, size: int) -> Paths:
     """Follow fields through attention within blocks: every cell depends on all cells of its block of `size`."""
 
@@ -293,7 +389,7 @@ def moved_by(line: Line, pixels: int) -> Line:
 
 def transposed(paths: Paths, axis: Axis) -> Paths:
     """Follow fields through a transposed convolution, which undoes the windows of `axis`."""
-    return tuple(line.through(axis.stride, 1, axis.windows_at) for line in paths)
+    return tuple(line.through(axis.stride, 1, axis.windows_at, axis.input_size) for line in paths)
 
 
 def adaptive(paths: Paths, axis: Axis) -> Paths:
@@ -304,10 +400,12 @@ def adaptive(paths: Paths, axis: Axis) -> Paths:
     def cells(output: int) -> range:
         return range(output * step // period, -(-(output + 1) * step // period))
 
-    return tuple(line.through(period, step, cells) for line in paths)
+    return tuple(line.through(period, step, cells, axis.output_size) for line in paths)
 
 
-def resized(paths: Paths, scale: Fraction, shift: Fraction, taps: Callable[[Fraction], range]) -> Paths:
+def resized(
+    paths: Paths, scale: Fraction, shift: Fraction, taps: Callable[[Fraction], range], size: int | None = None
+) -> Paths:
     """Follow fields through a resize.
 
     Parameters
@@ -318,9 +416,11 @@ def resized(paths: Paths, scale: Fraction, shift: Fraction, taps: Callable[[Frac
         Input coordinate of output cell 0.
     taps : callable
         The cells that are read for an input coordinate.
+    size : int, optional
+        The output cells that there are.
     """
     period, step = scale.denominator, scale.numerator
-    return tuple(line.through(period, step, lambda output: taps(output * scale + shift)) for line in paths)
+    return tuple(line.through(period, step, lambda output: taps(output * scale + shift), size) for line in paths)
 
 
 def merged(views: Sequence[View]) -> View:

@@ -9,6 +9,7 @@ from dataclasses import dataclass, field, replace
 from typing import Any
 
 from pooling.reporting.formats import joined
+from pooling.signs import printable
 
 from .analysis.object_footprint import without_head
 from .analysis.trials import Trials, as_options
@@ -280,6 +281,7 @@ def find_stage(network: Network, name: str, where: str) -> Stage:
     wanted = name.strip()
     for found in (
         [each for each in names if each == wanted],
+        [each for each in names if printable(each) == wanted],  # as reports show it
         [each for each in names if each.lower() == wanted.lower()],
         [each for each in names if re.search(rf"(?:^|[/._:]){re.escape(wanted.lower())}(?:$|[/._:])", each.lower())],
         [each for each in names if wanted.lower() in each.lower()],

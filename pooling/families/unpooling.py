@@ -72,16 +72,18 @@ def unpool_size(
             (size - 1) * step - sum(pair) + taps
             for size, step, pair, taps in zip(pooled_size, strides, pairs, kernels, strict=True)
         )
-        blame = (
-            f"kernel_size={short_repr(kernel_size)}, stride={short_repr(stride)} and padding={short_repr(padding)} give"
-        )
     else:
         chosen = per_axis(function, "output_size", output_size, dimensions)
-        blame = f"output_size={short_repr(output_size)} gives"
     for i, name in enumerate(names):
         if pooled_size[i] < 1:
             raise value_error(function, f"the input has size 0 on axis {name}", "it must have at least 1 cell")
         if not 1 <= chosen[i] <= INT64_MAX:
+            # Written here alone: compilers of PyTorch cannot write sizes that are symbols.
+            blame = f"output_size={short_repr(output_size)} gives"
+            if output_size is None:
+                given = (("kernel_size", kernel_size), ("stride", stride))
+                sizes = ", ".join(f"{argument}={short_repr(value)}" for argument, value in given)
+                blame = f"{sizes} and padding={short_repr(padding)} give"
             raise value_error(
                 function, f"{blame} the output size {chosen[i]} on axis {name}", "it must be at least 1 and fit 64 bits"
             )

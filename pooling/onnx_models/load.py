@@ -84,7 +84,9 @@ def _parsed(function: str, content: bytes, name: str) -> onnx.ModelProto:
         model = onnx.load_model_from_string(content)
     except Exception as error:  # whatever the parser raises
         raise value_error(
-            function, f"{name} is not an ONNX model, or only a part of one ({first_line(error)})"
+            function,
+            f"{name} is not an ONNX model, or only a part of one ({first_line(error)})",
+            "copy it again, or export it again",
         ) from error
     check_size(function, model)
     return model

@@ -37,6 +37,7 @@ def permitted_errors(case: Case) -> Numbers | None:
     - A mean of n numbers takes n + 1 roundings, of sums of at most the mean of the absolute values. A case of the rule
       "accurate-sums" has to be within 4 units of the last place.
     - A norm of n numbers takes a power, n - 1 additions and a root.
+    - A gradient is a sum over the windows that an element is in, each term of which is rounded once.
     - RoiAlign samples at places that are wrong by up to `COORDINATE_ROUNDINGS` roundings of numbers as large as the
       map, which weigh the largest of its elements; the samples are averaged.
 
@@ -52,6 +53,8 @@ def permitted_errors(case: Case) -> Numbers | None:
     """
     node = case.model.graph.node[0]
     array = case.inputs[node.input[0]]
+    if case.gradient is not None and array.dtype.name in PRECISIONS:
+        return _gradient_error(node, case, array, case.gradient)
     if node.op_type in {"MaxPool", "GlobalMaxPool", "MaxUnpool", "MaxRoiPool"} or array.dtype.name not in PRECISIONS:
         return None
     opset = case.opset
@@ -74,6 +77,16 @@ def _error(node: NodeProto, layer: Layer, case: Case, magnitude: Numbers) -> Num
     if node.op_type in NORMS:
         return norm_error(largest, taps, attribute(node, "p", 2), Side(dtype.name))
     return mean_error(largest, taps, Side(dtype.name)) + PRECISIONS[dtype.name].unit * largest
+
+
+def _gradient_error(node: NodeProto, case: Case, array: Numbers, gradient: Numbers) -> Numbers:
+    """Bound the error of a gradient: of so many terms, of the magnitudes that come together."""
+    layer = layer_from_node(node, case.opset, array.shape)
+    dtype = array.dtype.name
+    magnitude: Numbers = np.asarray(layer.backward(np.abs(gradient.astype(np.float64)), array.astype(np.float64)))
+    # No element is in more windows than a window has elements.
+    terms = float(_taps(layer, array.shape).max(initial=1))
+    return PRECISIONS[dtype].tiny + gamma(terms + 2, dtype) * magnitude
 
 
 def _taps(layer: Layer, shape: tuple[int, ...]) -> Numbers:

@@ -50,6 +50,7 @@ FIELDS: Mapping[str, type] = {
     "outputs": int,
     "versions": list,
     "upstream": list,
+    "gradient": dict,
 }
 """Of an entry; the first six have to be there."""
 REQUIRED = 6
@@ -84,6 +85,8 @@ class KnownIssue:
     """In which it was seen with this case."""
     upstream: tuple[str, ...]
     """Where it is reported, such as ``"openvino#35935"``; `address` makes links of them."""
+    gradient: Mapping[str, Any] | None = None
+    """The gradient of the result, described as an input is, where the gradient of what is pooled is wrong."""
 
     @cached_property
     def case(self) -> Case:
@@ -95,6 +98,7 @@ class KnownIssue:
             name=re.sub(r"[^a-z0-9]+", "-", f"known-{self.rule}-{self.operator}".lower()),
             rules=(self.rule,),
             outputs=self.outputs,
+            gradient=None if self.gradient is None else _array(self.gradient),
             **self.attributes,
         )
 
@@ -189,7 +193,8 @@ def _problem(entry: Mapping[str, Any], measured: Mapping[str, Any], repositories
         project, _, issue = str(each).partition("#")
         if project not in repositories or not issue.isdecimal():
             return f'upstream={each!r} must be "project#number" with a project of {", ".join(repositories)}'
-    return next(filter(None, map(_wrong_input, entry["inputs"])), None if entry["inputs"] else "inputs has no entry")
+    arrays = [*entry["inputs"], *([entry["gradient"]] if "gradient" in entry else [])]
+    return next(filter(None, map(_wrong_input, arrays)), None if entry["inputs"] else "inputs has no entry")
 
 
 def read_issues(text: str) -> tuple[dict[str, str], tuple[KnownIssue, ...]]:

@@ -35,7 +35,7 @@ def with_smallest(
     """Find the smallest input that shows each finding; of findings that are `alike`, for the first.
 
     Runtimes are asked again, in processes of their own and with the limits of the report. Refusals have no input to
-    look at and stay as they are, and so does what does not differ again.
+    look at and stay as they are, and so do gradients and what does not differ again.
 
     Parameters
     ----------
@@ -54,6 +54,7 @@ def with_smallest(
     settings = report.settings
     limits = _soon(Limits(settings["limit_seconds"], settings["limit_memory"]))
     first = [group[0] for group in alike(report.findings) if group[0].counts_as != "refuses" and group[0].alone]
+    first = [each for each in first if each.case.gradient is None]
     found = {}
     with ExitStack() as stack:
         names = dict.fromkeys([ORACLE, *(each.runtime for each in first)])

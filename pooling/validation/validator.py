@@ -38,13 +38,13 @@ from .activations import Given, activations, fed_inputs, given_inputs, measured_
 from .benchmark import Times, race
 from .contrib import ask_about
 from .inputs.case import Case, single_node
-from .inputs.plan import ORDINARY, REAL, TAPS, WITHOUT_WINDOWS, PlannedCase, plan_cases, taps
+from .inputs.plan import ORDINARY, REAL, TAPS, WITHOUT_WINDOWS, PlannedCase, plan_cases, plan_gradients, taps
 from .known_issues import upstream_of
 from .pooling_nodes import CannotRunError, PoolingModel, PoolingNode, load_model, read_pooling_nodes
 from .report.model import FAIL_ON, Finding, ModelReport, NodeReport, RepairSummary, Report, RuntimeSummary
 from .rules import broken_rule
 from .runners import ORACLE, chosen, installed, portable_model, runtime_of
-from .runners.processes import Limits, RuntimeProcess, memory_is_watched
+from .runners.processes import Limits, RuntimeProcess, memory_is_watched, patient
 from .runners.results import Result
 from .verdicts import Kind, Verdict, judge
 from .whole import Neighbourhood, difference, neighbourhood
@@ -244,6 +244,8 @@ class _Runners:
         asked = {}
         for name, process in self.processes.items():
             slow = runtime_of(name).slow
+            if case.gradient is not None and not runtime_of(name).differentiates:
+                continue
             # The same numbers twice: at the shape of the network for the fast, and with fewer channels for the slow.
             if name in disabled or (slow and not planned.for_slow) or (not slow and planned.only_for_slow):
                 continue
@@ -266,9 +268,11 @@ def _runners(versions: Mapping[str, str], limits: Limits, threads: int) -> Itera
         pool = ThreadPoolExecutor(len(versions) + 1)
         # Processes end first, so that nobody waits for an answer when it is stopped.
         stack.callback(pool.shutdown)
-        patient = replace(limits, seconds=PATIENCE * limits.seconds)
-        oracle = stack.enter_context(RuntimeProcess(ORACLE, patient, threads))
-        processes = {name: stack.enter_context(RuntimeProcess(name, limits, threads)) for name in versions}
+        longer = replace(limits, seconds=PATIENCE * limits.seconds)
+        oracle = stack.enter_context(RuntimeProcess(ORACLE, longer, threads))
+        processes = {
+            name: stack.enter_context(RuntimeProcess(name, patient(name, limits), threads)) for name in versions
+        }
         helpers = {}
         if "onnxruntime" in installed():
             helpers = {name: stack.enter_context(RuntimeProcess(name, limits, threads)) for name in (PLAIN, FUSIONS)}
@@ -485,7 +489,10 @@ class _Run:
         sides = tuple((side.shape, None if side.value is None else side.value.tobytes()) for side in node.sides)
         key = (proto.SerializeToString(deterministic=True), node.opset, node.input_shape, node.dtype, sides)
         if key not in self.known:
-            self.known[key] = self._outcome(path, node, plan_cases(node, layer, self.seed))
+            asked = plan_cases(node, layer, self.seed)
+            if any(runtime_of(name).compiles for name in self.runners.versions):
+                asked += plan_gradients(node, layer, self.seed)
+            self.known[key] = self._outcome(path, node, asked)
         outcome = self.known[key]
         return replace(
             outcome, findings=tuple(replace(finding, path=path, node=node.name) for finding in outcome.findings)

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import math
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from enum import StrEnum
 from typing import TYPE_CHECKING, Any
 
@@ -126,6 +126,10 @@ def judge(case: Case, expected: Result, actual: Result) -> Verdict:
         return Verdict(Kind.SHAPE, sentence, expected=wanted, actual=given)
     named = [position for position, name in enumerate(case.model.graph.node[0].output) if name]
     bounds = permitted_errors(case)
+    if case.gradient is not None:
+        verdict = _compared(expected.outputs[0], actual.outputs[0], bounds, 0)
+        agrees = verdict.kind is Kind.AGREES
+        return verdict if agrees else replace(verdict, sentence=f"in its gradient, {verdict.sentence}")
     verdicts = [
         _compared(wanted, found, bounds if place == 0 else None, place)
         for place, wanted, found in zip(named, expected.outputs, actual.outputs, strict=True)

@@ -73,42 +73,60 @@ static inline ptrdiff_t pooling_round_eights(pooling_float16_t *dst, const float
 #endif
 
 /* Sixteen keys at once. Loops over them are not for compilers: in lanes of 16 bits gcc 12 makes wrong code, and in
-   wider ones the conversion took more time than the pooling. */
+   wider ones the conversion took more time than the pooling. Functions tell how many values they have done: all of
+   eight or more, since the last vector may overlap those before. It is read first, as values may be converted where
+   they are. */
 #if defined(__GNUC__)
 typedef int16_t pooling_sixteen_t __attribute__((vector_size(32)));
 typedef uint16_t pooling_sixteen_bits_t __attribute__((vector_size(32)));
+typedef int16_t pooling_eight_t __attribute__((vector_size(16)));
+typedef uint16_t pooling_eight_bits_t __attribute__((vector_size(16)));
 
-static inline ptrdiff_t pooling_to_keys(
-    int16_t *dst, const uint16_t *src, ptrdiff_t n, int16_t infinity, int16_t nan_key
-) {
-    ptrdiff_t x;
-    for (x = 0; x + 16 <= n; x += 16) {
-        pooling_sixteen_t half, sign, magnitude, nan;
-        memcpy(&half, src + x, 32);
-        sign = half >> 15;
-        magnitude = half & 0x7fff;
-        nan = magnitude > infinity;
-        half = (((magnitude ^ sign) - sign) & ~nan) | (nan & nan_key);
-        memcpy(dst + x, &half, 32);
-    }
-    return x;
+#define POOLING_SIXTEENS(NAME, TO, FROM, PARAMETERS, CONVERT)                                                          \
+static inline ptrdiff_t NAME(TO *dst, const FROM *src, ptrdiff_t n, PARAMETERS) {                                      \
+    ptrdiff_t x;                                                                                                       \
+    if (n >= 16) {                                                                                                     \
+        pooling_sixteen_t v, last;                                                                                     \
+        memcpy(&last, src + n - 16, 32);                                                                               \
+        for (x = 0; x + 16 < n; x += 16) {                                                                             \
+            memcpy(&v, src + x, 32);                                                                                   \
+            CONVERT(v, pooling_sixteen_t, pooling_sixteen_bits_t)                                                      \
+            memcpy(dst + x, &v, 32);                                                                                   \
+        }                                                                                                              \
+        CONVERT(last, pooling_sixteen_t, pooling_sixteen_bits_t)                                                       \
+        memcpy(dst + n - 16, &last, 32);                                                                               \
+        return n;                                                                                                      \
+    }                                                                                                                  \
+    if (n >= 8) {                                                                                                      \
+        pooling_eight_t v, last;                                                                                       \
+        memcpy(&v, src, 16);                                                                                           \
+        memcpy(&last, src + n - 8, 16);                                                                                \
+        CONVERT(v, pooling_eight_t, pooling_eight_bits_t)                                                              \
+        CONVERT(last, pooling_eight_t, pooling_eight_bits_t)                                                           \
+        memcpy(dst, &v, 16);                                                                                           \
+        memcpy(dst + n - 8, &last, 16);                                                                                \
+        return n;                                                                                                      \
+    }                                                                                                                  \
+    return 0;                                                                                                          \
 }
 
-static inline ptrdiff_t pooling_from_keys(uint16_t *dst, const int16_t *src, ptrdiff_t n, int16_t nan_key) {
-    ptrdiff_t x;
-    for (x = 0; x + 16 <= n; x += 16) {
-        pooling_sixteen_t key, sign, nan;
-        pooling_sixteen_bits_t magnitude;
-        memcpy(&key, src + x, 32);
-        sign = key >> 15;
-        nan = key == nan_key;
-        /* Without signs, since the magnitude of the least key is none of a signed number. */
-        magnitude = (pooling_sixteen_bits_t) (key ^ sign) - (pooling_sixteen_bits_t) sign;
-        key = (((pooling_sixteen_t) magnitude | (sign & INT16_MIN)) & ~nan) | (nan & 0x7fff);
-        memcpy(dst + x, &key, 32);
-    }
-    return x;
+#define POOLING_TO_KEYS(half, VECTOR, BITS) {                                                                          \
+    VECTOR sign = half >> 15, magnitude = half & 0x7fff, nan = magnitude > infinity;                                   \
+    half = (((magnitude ^ sign) - sign) & ~nan) | (nan & nan_key);                                                     \
 }
+
+/* Without signs, since the magnitude of the least key is none of a signed number. */
+#define POOLING_FROM_KEYS(key, VECTOR, BITS) {                                                                         \
+    VECTOR sign = key >> 15, nan = key == nan_key;                                                                     \
+    BITS magnitude = (BITS) (key ^ sign) - (BITS) sign;                                                                \
+    key = (((VECTOR) magnitude | (sign & INT16_MIN)) & ~nan) | (nan & 0x7fff);                                         \
+}
+
+#define POOLING_OF_HALVES int16_t infinity, int16_t nan_key
+#define POOLING_OF_KEYS int16_t nan_key
+
+POOLING_SIXTEENS(pooling_to_keys, int16_t, uint16_t, POOLING_OF_HALVES, POOLING_TO_KEYS)
+POOLING_SIXTEENS(pooling_from_keys, uint16_t, int16_t, POOLING_OF_KEYS, POOLING_FROM_KEYS)
 #else
 static inline ptrdiff_t pooling_to_keys(
     int16_t *dst, const uint16_t *src, ptrdiff_t n, int16_t infinity, int16_t nan_key

@@ -134,6 +134,11 @@ cdef inline bint climbs_rows(const plan_t* plan) noexcept nogil:
     return climbs(&plan.axes[1]) and plan.axes[0].kernel_size == 1 and not plan.axes[0].adaptive
 
 
+cdef inline bint reduces_rows(const plan_t* plan) noexcept nogil:
+    """Whether each row is one window, which is read from one end to the other."""
+    return plan.axes[2].output_size == 1 and slides_along(&plan.axes[2], plan.inner)
+
+
 cdef inline ptrdiff_t rows_spanned(const axis_t* axis, ptrdiff_t outputs) noexcept nogil:
     """Rows from the first tap of the first of so many whole windows to the last tap of the last."""
     return min((outputs - 1) * axis.stride + (axis.kernel_size - 1) * axis.dilation + 1, axis.input_size)

@@ -12,6 +12,7 @@ cost               multiply-adds, and what strides save of them
 tree               the stages by modules, with what each of these costs
 memory             what maps take in training and in inference
 shift              what a move by one pixel does
+tokens             which stages cut the input into the tokens of a transformer
 antialias          which pooling does it without aliasing
 picture            what that is measured on
 """

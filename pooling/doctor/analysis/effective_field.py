@@ -9,13 +9,14 @@ variances of the steps add up, and many layers give a Gaussian.
 from __future__ import annotations
 
 import math
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from fractions import Fraction
 
 from pooling.geometry import Axis
 
 from ..network import Network, Stage
+from ..receptive_field import ReceptiveField
 
 __all__ = ["EffectiveField", "effective_fields", "narrowest_fields"]
 
@@ -67,19 +68,9 @@ def effective_fields(network: Network) -> dict[str, EffectiveField]:
     >>> [round(fields[name].deviation[0] ** 2, 3) for name in "abcd"]
     [0.667, 1.333, 1.583, 4.25]
     """
-    dimensions = len(network.spatial)
-    variances: dict[str, tuple[float, ...]] = {network.input_name: (0.0,) * dimensions}
-    strides: dict[str, tuple[Fraction, ...]] = {network.input_name: (Fraction(1),) * dimensions}
-    sizes: dict[str, tuple[int, ...]] = {network.input_name: network.spatial_sizes}
+    variances: dict[str, tuple[float, ...]] = {network.input_name: (0.0,) * len(network.spatial)}
     found: dict[str, EffectiveField] = {}
-    for stage in network.stages:
-        field = stage.receptive_field
-        if field is None or len(field.size) != dimensions:
-            continue
-        before = _map_inputs(stage, sizes)
-        if not before:
-            continue
-        sizes[stage.name], strides[stage.name] = stage.output_size, field.stride
+    for stage, field, before, strides in _maps(network):
         added = [
             tuple(own + step for own, step in zip(variances[name], _steps(stage, strides[name]), strict=True))
             for name in before
@@ -106,18 +97,8 @@ def narrowest_fields(network: Network) -> dict[str, tuple[int, ...]]:
     >>> narrowest_fields(read("conv3x3@a conv3 conv3+a@sum", (1, 3, 32, 32)))["sum"]
     (3, 3)
     """
-    dimensions = len(network.spatial)
-    narrow: dict[str, tuple[int, ...]] = {network.input_name: (1,) * dimensions}
-    strides: dict[str, tuple[Fraction, ...]] = {network.input_name: (Fraction(1),) * dimensions}
-    sizes: dict[str, tuple[int, ...]] = {network.input_name: network.spatial_sizes}
-    for stage in network.stages:
-        field = stage.receptive_field
-        if field is None or len(field.size) != dimensions:
-            continue
-        before = _map_inputs(stage, sizes)
-        if not before:
-            continue
-        sizes[stage.name], strides[stage.name] = stage.output_size, field.stride
+    narrow: dict[str, tuple[int, ...]] = {network.input_name: (1,) * len(network.spatial)}
+    for stage, _, before, strides in _maps(network):
         reached = [
             tuple(
                 own + math.floor(_reach(stage, number) * strides[name][number])
@@ -127,6 +108,21 @@ def narrowest_fields(network: Network) -> dict[str, tuple[int, ...]]:
         ]
         narrow[stage.name] = tuple(map(min, zip(*reached, strict=True)))
     return narrow
+
+
+def _maps(network: Network) -> Iterator[tuple[Stage, ReceptiveField, list[str], Mapping[str, tuple[Fraction, ...]]]]:
+    """Yield the stages that give maps, with their fields, the maps that they read, and the strides of all before."""
+    dimensions = len(network.spatial)
+    strides: dict[str, tuple[Fraction, ...]] = {network.input_name: (Fraction(1),) * dimensions}
+    sizes: dict[str, tuple[int, ...]] = {network.input_name: network.spatial_sizes}
+    for stage in network.stages:
+        field = stage.receptive_field
+        if field is None or len(field.size) != dimensions:
+            continue
+        before = _map_inputs(stage, sizes)
+        if before:
+            sizes[stage.name], strides[stage.name] = stage.output_size, field.stride
+            yield stage, field, before, strides
 
 
 def _map_inputs(stage: Stage, sizes: Mapping[str, tuple[int, ...]]) -> list[str]:

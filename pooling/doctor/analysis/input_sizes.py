@@ -7,17 +7,21 @@ from collections.abc import Callable, Container, Iterable, Iterator, Sequence
 from dataclasses import dataclass
 
 from pooling.arguments import axis_names
+from pooling.geometry import Axis
 from pooling.operators import OPERATORS
 from pooling.reporting.formats import by, joined
 
-from ..network import Graph, Network, NetworkError
+from ..network import Graph, Network, NetworkError, Stage
 from ..network.size_walk import SizeWalk
+from ..operators.nodes import Shape
 from .object_footprint import maps
 
 __all__ = ["AxisSizes", "Pattern", "declared_shape", "input_sizes", "sizes_by"]
 
 LONGEST_PERIOD = 128
 """Effective strides up to which every size is tried."""
+MULTIPLES = 8
+"""Times the effective stride that the sizes which work may lie apart."""
 
 
 @dataclass(frozen=True)
@@ -35,7 +39,7 @@ class Pattern:
     >>> print(Pattern(32, (0,)))
     multiples of 32
     >>> print(Pattern(4, (1,)), Pattern(1, (0,)), Pattern(1, ()), Pattern(4, (0, 3)), sep="; ")
-    4 n + 1; any; none; 4 n + 0 or 3
+    4 n + 1; any; none; 4 n + (3 or 4)
     """
 
     step: int
@@ -51,7 +55,16 @@ class Pattern:
             return "any"
         if self.remainders == (0,):
             return f"multiples of {self.step}"
-        return f"{self.step} n + {joined(_ranges(self.remainders), 'or')}"
+        written = joined(_ranges(_circular(self.remainders, self.step)), "or")
+        return f"{self.step} n + {written}" if len(self.remainders) == 1 else f"{self.step} n + ({written})"
+
+
+def _circular(remainders: Sequence[int], step: int) -> list[int]:
+    """Write remainders that follow one another across 0 as one run: 31 and 0 of 32 are 31 and 32."""
+    if remainders[0] != 0 or remainders[-1] != step - 1:
+        return list(remainders)
+    first = next(number for number in range(step) if number not in remainders)
+    return [each for each in remainders if each > first] + [each + step for each in remainders if each < first]
 
 
 def _ranges(numbers: Sequence[int]) -> list[str]:
@@ -127,15 +140,17 @@ def input_sizes(graph: Graph, network: Network, given: Sequence[int] | None = No
     (4, 'any', 'multiples of 4', (48, 52))
     """
     asked = tuple(given) if given is not None else tuple(network.input_shape[axis] for axis in network.spatial)
-    return sizes_by(SizeWalk(graph).at, network, asked)
+    walk = SizeWalk(graph)
+    return sizes_by(walk.quickly, network, asked, walk.at)
 
 
 At = Callable[[Sequence[int]], Container[int] | NetworkError]
 """Gives, for an input shape, the spatial axes on which windows leave cells out, or why the network fails there."""
 
 
-def sizes_by(at: At, network: Network, asked: Sequence[int]) -> tuple[AxisSizes, ...]:
-    """Find the input sizes as `input_sizes` does, with what says how the network is at a size."""
+def sizes_by(at: At, network: Network, asked: Sequence[int], why: At | None = None) -> tuple[AxisSizes, ...]:
+    """Find the input sizes as `input_sizes` does, with what says how the network is at a size, and why it fails."""
+    told = at if why is None else why
     spatial = network.spatial
     if not spatial:
         return ()
@@ -143,9 +158,12 @@ def sizes_by(at: At, network: Network, asked: Sequence[int]) -> tuple[AxisSizes,
     names = axis_names(len(spatial))
     one = len(set(asked)) == len({network.input_shape[axis] for axis in spatial}) == 1
     if one and _windows_are_equal(network):
-        return (_search(at, network, joined(names), numbers, asked[0]),)
+        of_all = _search(at, told, network, joined(names), numbers, asked[0])
+        if _axes_are_alike(at, network, of_all):
+            return (of_all,)
     alone = [
-        _search(at, network, name, (number,), size) for name, number, size in zip(names, numbers, asked, strict=True)
+        _search(at, told, network, name, (number,), size)
+        for name, number, size in zip(names, numbers, asked, strict=True)
     ]
     groups: dict[tuple[object, ...], list[int]] = {}
     for number, (each, known) in enumerate(zip(alone, network.spatial_sizes, strict=True)):
@@ -155,7 +173,7 @@ def sizes_by(at: At, network: Network, asked: Sequence[int]) -> tuple[AxisSizes,
         # What holds for each axis alone is said once, if it holds for them together.
         together = alone[group[0]]
         if len(group) > 1:
-            together = _search(at, network, joined([names[number] for number in group]), group, asked[group[0]])
+            together = _search(at, told, network, joined([names[number] for number in group]), group, asked[group[0]])
         same = _answer(together) == _answer(alone[group[0]])
         found += [together] if same else [alone[number] for number in group]
     return tuple(found)
@@ -178,11 +196,39 @@ def _answer(sizes: AxisSizes) -> tuple[object, ...]:
 
 
 def _windows_are_equal(network: Network) -> bool:
-    """Whether all axes have the same windows everywhere, so that one answer holds for all."""
-    return all(len(set(stage.axes)) <= 1 for stage in network.stages)
+    """Whether all axes have the same windows everywhere, so that one answer may hold for all."""
+    return all(len({_window(axis) for axis in stage.axes}) <= 1 for stage in network.stages)
 
 
-def _search(at: At, network: Network, axes: str, where: Sequence[int], given: int) -> AxisSizes:
+def _window(axis: Axis) -> tuple[object, ...]:
+    """Return what a window is, on a map of any size."""
+    if axis.adaptive:
+        return (axis.output_size,)
+    return axis.kernel_size, axis.stride, axis.dilation, axis.pad_begin, axis.pad_end
+
+
+def _axes_are_alike(at: At, network: Network, sizes: AxisSizes) -> bool:
+    """Whether no axis alone is to blame for a size that does not work, or where windows leave cells out.
+
+    A dense layer over the last axis leaves the others free, though all windows are equal.
+    """
+    smallest, largest = sizes.smallest or 1, sizes.largest
+    between = range(smallest, (largest or smallest + sizes.working.step + sizes.clean.step) + 1)
+    failing = next((size for size in between if size not in sizes.working), None)
+    cut = next((size for size in between if size in sizes.working and size not in sizes.clean), None)
+    for size in (smallest - 1, failing, cut, None if largest is None else largest + 1):
+        if not size:
+            continue
+        alone = set()
+        for number, axis in enumerate(network.spatial):
+            found = at(tuple(size if place == axis else old for place, old in enumerate(network.input_shape)))
+            alone.add("fails" if isinstance(found, NetworkError) else number in found)
+        if len(alone) > 1:
+            return False
+    return True
+
+
+def _search(at: At, why: At, network: Network, axes: str, where: Sequence[int], given: int) -> AxisSizes:
     """Walk the network at sizes around the one that works.
 
     Behind some smallest size everything repeats with the largest effective stride, unless a dense layer or a fixed
@@ -191,9 +237,12 @@ def _search(at: At, network: Network, axes: str, where: Sequence[int], given: in
     places = {network.spatial[number] for number in where}
     walked: dict[int, Container[int] | NetworkError] = {}
 
+    def shape(size: int) -> Shape:
+        return tuple(size if axis in places else old for axis, old in enumerate(network.input_shape))
+
     def result(size: int) -> Container[int] | NetworkError:
         if size not in walked:
-            walked[size] = at([size if axis in places else old for axis, old in enumerate(network.input_shape)])
+            walked[size] = at(shape(size))
         return walked[size]
 
     def works(size: int) -> bool:
@@ -205,12 +254,20 @@ def _search(at: At, network: Network, axes: str, where: Sequence[int], given: in
 
     known = network.spatial_sizes[where[0]]
     period = _period(network, maps(network))
+    times = next((each for each in range(1, MULTIPLES + 1) if works(known + each * period)), 0)
     largest = None
-    if works(known + period):
+    if times:
         # A window that holds the whole map here slides over a larger one.
-        period = _period(network, {stage.name for stage in network.stages} - _of_one_cell(network))
-        tried = list(_sample(known, period))
-        working = _pattern(filter(works, tried), tried, period)
+        period = math.lcm(
+            times * period, _period(network, {each.name for each in network.stages} - _of_one_cell(network))
+        )
+        period = min(period, LONGEST_PERIOD**2)
+        tried, working = _repeated(works, known, period)
+        while 2 * period <= 2 * LONGEST_PERIOD and any(
+            works(size) is not (size in working) for size in _beyond(known, period)
+        ):
+            period *= 2  # what the code of a module asks of sizes is in no stride
+            tried, working = _repeated(works, known, period)
         base = known - period * _last(lambda times: works(known - times * period), (known - 1) // period)
         smallest = next(
             size
@@ -227,8 +284,10 @@ def _search(at: At, network: Network, axes: str, where: Sequence[int], given: in
             smallest, largest = min(tried), max(tried)
         working = _pattern(filter(works, tried), tried, period)
     spotless = _pattern(filter(clean, tried), tried, period)
-    beyond = result(largest + 1) if largest is not None else result(smallest - 1) if smallest > 1 else None
-    failure = beyond if isinstance(beyond, NetworkError) else None
+    beyond = largest + 1 if largest is not None else smallest - 1
+    failed = beyond > 0 and isinstance(result(beyond), NetworkError)
+    reason = why(shape(beyond)) if failed else None
+    failure = reason if isinstance(reason, NetworkError) else None
     return AxisSizes(
         axes,
         given,
@@ -254,15 +313,39 @@ def _of_one_cell(network: Network) -> set[str]:
     return found
 
 
+def _repeated(works: Callable[[int], bool], known: int, period: int) -> tuple[list[int], Pattern]:
+    """Try the sizes of a period; return them and what is said of all."""
+    tried = list(_sample(known, period))
+    return tried, _pattern(filter(works, tried), tried, period)
+
+
+def _beyond(known: int, period: int) -> tuple[int, ...]:
+    """Return a few sizes beyond the period that was tried."""
+    return known + period + 1, known + 2 * period, known + 2 * period + period // 2, known + 4 * period - 1
+
+
 def _period(network: Network, names: Container[str]) -> int:
-    """Return the input size after which everything repeats: what the effective strides of some stages divide."""
+    """Return the input size after which everything repeats: what the effective strides of some stages divide.
+
+    Those are the strides of windows that slide. The steps of adaptive windows, and of interpolation between the outer
+    pixels, follow from the size of the input.
+    """
     steps = [
         step.numerator
         for stage in network.stages
-        if stage.receptive_field is not None and stage.name in names and (stage.axes or stage.kind == "resize")
+        if stage.receptive_field is not None and stage.name in names and _has_steps(stage)
         for step in stage.receptive_field.stride
+        if step.denominator == 1
     ]
     return min(math.lcm(*steps), LONGEST_PERIOD**2)
+
+
+def _has_steps(stage: Stage) -> bool:
+    """Whether a stage has fewer cells than its input by a factor that is the same at every size."""
+    if stage.kind == "resize":
+        sizes = zip(stage.input_shape[2:], stage.output_shape[2:], strict=False)
+        return all(after and before % after == 0 for before, after in sizes)
+    return any(axis.stride > 1 and not axis.adaptive for axis in stage.axes)
 
 
 def _last(holds: Callable[[int], bool], limit: int) -> int:

@@ -66,8 +66,11 @@ class Objects:
     @property
     def at_heads(self) -> Footprint | None:
         """The footprint at the head that resolves most; None where some heads are not known."""
-        if self.unknown:
-            return None
+        return None if self.unknown else self.at_known_heads
+
+    @property
+    def at_known_heads(self) -> Footprint | None:
+        """The footprint at the known head that resolves most; others may lie behind what was not understood."""
         return max((self.footprints[head] for head in self.heads), key=lambda each: min(each.resolved), default=None)
 
 
@@ -90,7 +93,7 @@ def maps(network: Network) -> set[str]:
     found, flattened, lists = {network.input_name}, set[str](), set[str]()
     fields = {stage.name: stage.receptive_field for stage in network.stages}
     for stage in network.stages:
-        if collapses(stage) or stage.is_lost or (found | flattened).isdisjoint(stage.inputs):
+        if collapses(stage) or stage.is_lost or (found.isdisjoint(stage.inputs) and flattened.isdisjoint(stage.inputs)):
             continue
         before = [fields.get(name) for name in stage.inputs]
         if stage.grid and stage.receptive_field in before and lists.isdisjoint(stage.inputs):

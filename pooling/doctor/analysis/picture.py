@@ -108,7 +108,7 @@ def fitted(image: Picture, size: Sequence[int]) -> NDArray[np.uint8]:
 
 
 def _opened(path: Path) -> Image:
-    from PIL import Image, ImageOps
+    from PIL import Image, ImageOps, UnidentifiedImageError
 
     if not path.is_file():
         raise value_error("doctor", f"image={os.fspath(path)!r} is not a file", "give a picture such as photo.png")
@@ -118,8 +118,13 @@ def _opened(path: Path) -> Image:
             with Image.open(path) as picture:
                 # Cameras say by a tag which way is up.
                 return ImageOps.exif_transpose(picture).convert("RGB")
-    except Exception as error:  # whatever a broken file makes Pillow raise
-        raise value_error("doctor", f"image={os.fspath(path)!r} cannot be read as a picture ({error})") from error
+    except Exception as error:  # whatever a broken file makes Pillow raise; a plugin may miss its library
+        told = "its format is not known" if isinstance(error, (ImportError, UnidentifiedImageError)) else error
+        raise value_error(
+            "doctor",
+            f"image={os.fspath(path)!r} cannot be read as a picture ({told})",
+            "give a file of PNG, JPEG or another format that Pillow reads",
+        ) from error
 
 
 def _as_bytes(image: NDArray[Any]) -> NDArray[np.uint8]:

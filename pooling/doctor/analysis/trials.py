@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import re
+import shlex
 from collections.abc import Iterator, Mapping, Sequence
 from typing import Any
 
@@ -9,7 +11,7 @@ from ..network import Graph, Network, NetworkError, Stage
 from ..network.size_walk import SizeWalk
 from .object_footprint import without_head
 
-__all__ = ["Changes", "Trials", "as_options", "parallel"]
+__all__ = ["OPTION", "Changes", "Trials", "as_options", "parallel"]
 
 Changes = Mapping[str, Mapping[str, Any]]
 MOST_ADDED = 8
@@ -99,6 +101,10 @@ def _steps(stage: Stage) -> tuple[list[int], list[int]]:
     return [axis.stride for axis in stage.axes], [axis.output_size for axis in stage.axes]
 
 
+OPTION = re.compile(r"--set (?:'[^']*'|\"[^\"]*\")+")
+"""One of these options in a sentence."""
+
+
 def as_options(changes: Changes) -> str:
     """Write changes as options of the command.
 
@@ -108,8 +114,15 @@ def as_options(changes: Changes) -> str:
     "--set 'pool1.stride=1' --set 'conv1.kernel_size=3x1' --set 'conv1.padding=0:1x0:0'"
     """
     return " ".join(
-        f"--set '{name}.{key}={_written(value)}'" for name, each in changes.items() for key, value in each.items()
+        f"--set {_quoted(f'{name}.{key}={_written(value)}')}"
+        for name, each in changes.items()
+        for key, value in each.items()
     )
+
+
+def _quoted(text: str) -> str:
+    """Write a word for a shell: always in quotes, so that options look alike."""
+    return shlex.quote(text) if "'" in text else f"'{text}'"
 
 
 def _written(value: Any) -> str:

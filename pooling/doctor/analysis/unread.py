@@ -183,6 +183,8 @@ def _read_by(call: NodeCall, stage: Stage, number: int, output: Masks) -> Masks 
     if tensor is None or tensor.view is None or tensor.shape is None or len(tensor.sizes) != len(output):
         return None
     sizes = tensor.sizes
+    if not tensor.view.axes:
+        return None  # a list of places
     if stage.kind == "transposed" and len(stage.axes) == len(output) and number < 2:
         return tuple(map(_undone, stage.axes, output, sizes))
     if stage.kind == "merge" and call.operator != "Concat":
@@ -208,7 +210,9 @@ def _read_by(call: NodeCall, stage: Stage, number: int, output: Masks) -> Masks 
     lines = _lines(call)
     if lines is None or len(lines) != len(output):
         return None
-    mode = str(call.attribute("mode", "constant")) if call.operator == "Pad" else ""
+    # What a roll moves beyond one end comes from the other.
+    mode = "wrap" if call.operator == "aten.roll" else ""
+    mode = str(call.attribute("mode", "constant")) if call.operator == "Pad" else mode
     return tuple(
         np.ones(size, np.bool_) if axis in mixed else _followed(line, mask, size, mode)
         for axis, line, mask, size in zip(tensor.view.axes, lines, output, sizes, strict=True)

@@ -126,10 +126,11 @@ def _other_size(context: LintContext) -> str:
 
 @rule(
     "D102",
-    "the input is too small: a window does not fit",
+    "the network does not work at this input size",
     """
-    What frameworks report as "output size is too small": after some halvings the map is smaller than a kernel. The
-    finding names the stage with the numbers and the smallest input that works. Error; the exit code is 1.
+    What frameworks report as "output size is too small": after some halvings a map is smaller than a kernel. Or a stage
+    refuses its size for another reason. The finding names the stage with the numbers and the smallest input with which
+    the network works. Error; the exit code is 1.
     """,
 )
 def _too_small(context: LintContext) -> Iterator[Observation]:
@@ -138,8 +139,9 @@ def _too_small(context: LintContext) -> Iterator[Observation]:
         return
     fixes = []
     ranges = [
-        f"{each.smallest}{f' to {each.largest}' if each.largest else ' at least'}"
-        + (f" on {each.axes}" if len(context.sizes) > 1 else "")
+        (f"{each.smallest}" if each.smallest == each.largest else f"{each.smallest} to {each.largest}")
+        if each.largest
+        else f"{each.smallest} at least" + (f" on {each.axes}" if len(context.sizes) > 1 else "")
         for each in context.sizes
         if each.smallest is not None
     ]
@@ -148,13 +150,16 @@ def _too_small(context: LintContext) -> Iterator[Observation]:
         fixes.append(f"{_other_size(context)}use an input of size {joined(ranges)}")
         fixes.append(f"or scale small {inputs} up before they enter the network")
         fixes += [f"or leave out downsampling for small {inputs}: {each}" for each in _room(context, failure.shape)]
-        fixes.append("or use a global (adaptive) pooling, which takes maps of any size, in place of a fixed last one")
-    yield Observation(
-        "error",
-        failure.stage,
-        f"the network does not work with an input of {by(failure.shape)}: {failure.sentence}",
-        tuple(fixes),
-    )
+        if _kind(context, failure) == "pooling":
+            fixes.append("or use a global (adaptive) pooling, which takes maps of any size, in place of a fixed one")
+    size = by(failure.shape)
+    message = f"the network does not work with an input of {size}: {failure.sentence}"
+    if _kind(context, failure) in ("convolution", "pooling"):
+        message = (
+            f"an input of {size} leaves no room for a window of {failure.stage}: {failure.sentence} (of the map in "
+            "front of this stage)"
+        )
+    yield Observation("error", failure.stage, message, tuple(fixes))
 
 
 def _room(context: LintContext, shape: Sequence[int]) -> Iterator[str]:

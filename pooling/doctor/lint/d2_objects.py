@@ -10,6 +10,7 @@ from typing import Any
 from pooling.reporting.formats import brief, by, cells
 
 from ..analysis.object_footprint import Footprint, follow_object
+from ..analysis.tokens import embeds_patches
 from ..analysis.trials import as_options
 from ..network import Stage
 from .registry import EARLY_STAGES, LintContext, Observation, rule
@@ -41,11 +42,13 @@ def _vanishes(context: LintContext) -> Iterator[Observation]:
     at = context.objects.footprints[first]
     two = _first_below(context, head, 2)
     steps = brief([cells(Fraction(size) / each) for size, each in zip(context.objects.size, at.resolved, strict=True)])
-    if is_tokens(context, first):
+    if embeds_patches(context.network, first):
         yield _of_tokens(context, first, at, steps)
         return
     earlier = f" (less than two since {two})" if two != first else ""
-    last = "" if first == head.stage else f"; {_covered(head.resolved)} is left at the output feature map {head.stage}"
+    last = ""
+    if first != head.stage and head.resolved != at.resolved:
+        last = f", and {_covered(head.resolved)} at the output feature map {head.stage}"
     yield Observation(
         "error" if context.localises else "warning" if context.task is None else "note",
         first,
@@ -56,24 +59,15 @@ def _vanishes(context: LintContext) -> Iterator[Observation]:
     )
 
 
-def is_tokens(context: LintContext, name: str) -> bool:
-    """Whether a stage cuts the input into patches that attention works on: its channels keep what a patch shows."""
-    stage = context.stages[name]
-    patches = stage.kind == "convolution" and all(axis.kernel_size <= axis.stride for axis in stage.axes)
-    return patches and any(
-        each.kind == "dense" and len(each.inputs) > 1 and name in context.leads_to(each.name)
-        for each in context.network.stages
-    )
-
-
 def _of_tokens(context: LintContext, name: str, at: Footprint, steps: str) -> Observation:
     """Say of a transformer what is so: one token stands for a patch, and keeps what is in it as channels."""
     return Observation(
         "note",
         name,
-        f"an object of {context.words.cells(context.objects.size)} covers {_covered(at.resolved)} of the patch "
-        f"embedding, one token for each {steps} {context.words.cell}s: the token keeps its detail as channels, but two "
-        "objects in one patch share a token, and its place is known to the patch only",
+        f"an object of {context.words.cells(context.objects.size)} covers {_covered(at.resolved, 'token')} of the "
+        f"patch embedding, which has one for each {steps} {context.words.cell}s: it is kept inside one token, as "
+        "channels, together with its surroundings; two objects in one patch share a token, and where in the patch they "
+        "are is known to its channels only",
         (
             "use a model with smaller patches, which costs more tokens (attention grows with their square)",
             f"or cut the {context.words.input} into tiles and enlarge these, so that an object covers more patches",
@@ -94,7 +88,7 @@ def _small(context: LintContext) -> Iterator[Observation]:
     if head is None or not 1 <= min(head.resolved) < 2:
         return
     first = _first_below(context, head, 2)
-    if is_tokens(context, first):
+    if embeds_patches(context.network, first):
         return  # with one patch or more to itself, an object has its own token
     yield Observation(
         "warning" if context.localises else "note",
@@ -138,10 +132,12 @@ def _not_seen_whole(context: LintContext) -> Iterator[Observation]:
     )
 
 
-def _covered(numbers: Sequence[Fraction]) -> str:
+def _covered(numbers: Sequence[Fraction], noun: str = "cell") -> str:
     text = brief([cells(each) for each in numbers])
+    if len(numbers) == 1 and numbers[0] < 1:
+        return f"{text} of a {noun}"
     whole = text if len(numbers) == 1 else by([cells(each) for each in numbers])
-    return f"{whole} cell" if set(numbers) == {1} and len(numbers) == 1 else f"{whole} cells"
+    return f"{whole} {noun}" if set(numbers) == {1} and len(numbers) == 1 else f"{whole} {noun}s"
 
 
 def _first_below(context: LintContext, head: Footprint, limit: int) -> str:
@@ -168,7 +164,7 @@ def _more_cells(context: LintContext, head: Footprint) -> Iterator[str]:
             f"with what is upsampled from the deeper maps ({words.pyramid})"
         )
     yield from dilated(context, head)
-    blurs = f"MaxBlurPool{max(1, len(context.network.spatial))}d"
+    blurs = "MaxBlurPool2d" if len(context.network.spatial) == 2 else "stride 1, and a blur with the stride behind it"
     yield (
         f"where downsampling stays, use a strided convolution or an anti-aliased pool ({blurs}), which loses less of "
         "what is small"

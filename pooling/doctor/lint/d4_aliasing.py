@@ -31,20 +31,29 @@ LINEAR = frozenset({"BatchNormalization", "Dropout", "Identity"})
 )
 def _aliases(context: LintContext) -> Iterator[Observation]:
     for stage in context.shrinking:
-        if stage.operator != "MaxPool":
+        if not _is_maximum(stage):
             continue
         instead = replacement(stage)
         kept = ", same output size" if instead.same_size else ""
         yield Observation(
             "note",
             stage.name,
-            f"a maximum lets every detail through, and only each {_ordinal(stage.axes)} of them is kept: the result "
+            f"a maximum lets every detail through, and only every {_ordinal(stage.axes)} of them is kept: the result "
             f"changes when the {context.words.input} moves by one {context.words.cell}",
             (
                 f"blur between the maximum and the stride (no weights{kept}): {instead.words}",
                 "or a strided convolution, which can learn to blur",
             ),
         )
+
+
+def _is_maximum(stage: Stage) -> bool:
+    """Whether a stage is a maximum of windows of one size: adaptive ones that divide the map are written as MaxPool."""
+    if stage.layer is None:
+        return stage.operator == "MaxPool"
+    return stage.layer.operator.removeprefix("adaptive_") == "max_pool" and not any(
+        axis.adaptive for axis in stage.axes
+    )
 
 
 def _ordinal(axes: Sequence[Axis]) -> str:

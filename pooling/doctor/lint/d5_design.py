@@ -10,9 +10,10 @@ from typing import Any
 from pooling.reporting.formats import amount, brief, by, cells, joined, percent
 
 from ..analysis.object_footprint import collapses
+from ..analysis.tokens import embeds_patches
 from ..analysis.trials import as_options
 from ..network import Stage
-from .d2_objects import dilated, is_tokens
+from .d2_objects import dilated
 from .registry import LintContext, Observation, rule
 
 EARLY = 0.1
@@ -36,25 +37,23 @@ MOST_CENTRED = 3
     """,
 )
 def _early(context: LintContext) -> Iterator[Observation]:
-    if context.task == "classification" or not context.network.macs:
+    macs = context.network.macs
+    if context.task == "classification" or not macs:
         return
     head = context.objects.at_heads
     spent, steps, guilty = 0, Fraction(1), []
     for stage in context.network.stages:
         footprint = context.objects.footprints.get(stage.name)
         spent += stage.macs
-        if footprint is None or spent > EARLY * context.network.macs:
+        if footprint is None or spent > EARLY * macs:
             break
         now = max(Fraction(size) / each for size, each in zip(context.objects.size, footprint.resolved, strict=True))
         if now > steps:
             steps = now
             guilty.append(stage)
-    if steps < EARLY_STEPS or any(is_tokens(context, stage.name) for stage in guilty):
+    if steps < EARLY_STEPS or any(embeds_patches(context.network, stage.name) for stage in guilty):
         return
-    share = (
-        sum(stage.macs for stage in context.network.stages[: context.network.stages.index(guilty[-1]) + 1])
-        / context.network.macs
-    )
+    share = sum(stage.macs for stage in context.network.stages[: context.network.stages.index(guilty[-1]) + 1]) / macs
     small = head is not None and min(head.resolved) < 2
     names = joined([stage.name for stage in guilty])
     words, without = context.words, tuple(_removable(context, guilty))
@@ -62,12 +61,12 @@ def _early(context: LintContext) -> Iterator[Observation]:
         "warning" if context.localises and small else "note",
         guilty[-1].name,
         f"{names} shrink{'s' if len(guilty) == 1 else ''} the map {cells(steps)} times along each axis within the "
-        f"first {percent(share)} of the multiply-adds: what is smaller than {words.cells((cells(steps),))} is gone "
-        "before the network has looked at it",
+        f"first {percent(share)} of the multiply-adds: what is smaller than {words.cells((cells(steps),))} kept "
+        "as channels at best, before most of the network has looked at it",
         (
             *without,
-            f"{'or ' if without else ''}let a stage at full resolution read the {words.input} beside them, and join it "
-            "later",
+            f"{'or ' if without else ''}let a stage at full resolution read the {words.input} beside "
+            f"{'it' if len(guilty) == 1 else 'them'}, and join it later",
             "or pool later: the same stride behind the first convolutions costs more and keeps more",
         ),
     )

@@ -6,7 +6,7 @@ from collections.abc import Iterator
 
 from pooling.reporting.formats import amount
 
-from ..network import MOST
+from ..network import MOST, Loss, Network
 from .registry import LintContext, Observation, rule
 
 
@@ -33,7 +33,10 @@ def _unknown(context: LintContext) -> Iterator[Observation]:
         )
         up_to = "up to " if any(name == network.ended_at for name in loss.stages) else ""
         weights = (
-            f", {up_to}{amount(loss.weights)} of {amount(network.parameters)} weights" if network.parameters else ""
+            f", {up_to if loss.weights else ''}{amount(loss.weights) if loss.weights else 'none'} of "
+            f"{amount(network.parameters)} weights"
+            if network.parameters
+            else ""
         )
         macs = f" and {amount(loss.macs)} of {amount(network.macs)} multiply-adds" if loss.macs else ""
         plural = "s" if len(network.stages) != 1 else ""
@@ -46,12 +49,15 @@ def _unknown(context: LintContext) -> Iterator[Observation]:
             loss.stage if is_stage else loss.stages[0],
             f"{loss.operator}{where} was not understood: {loss.why}; {len(behind)} of {len(network.stages)} "
             f"stage{plural}{weights}{macs} {lie} behind it; {loss.what}",
-            tuple(_fixes(loss.operator, network.opset is not None)),
+            tuple(_fixes(loss, network)),
         )
 
 
-def _fixes(operator: str, of_a_file: bool) -> Iterator[str]:
-    if "." in operator:
+def _fixes(loss: Loss, network: Network) -> Iterator[str]:
+    of_a_file = network.opset is not None
+    if not loss.weights and network.parameters:
+        yield "nothing, where results are only chosen and sorted there, as detectors do by their scores"
+    if "." in loss.operator:
         also = ", or export without it" if of_a_file else ""
         yield f"replace the operator by standard ones for the examination{also}"
     how = "with onnx.utils.extract_model" if of_a_file else "as modules of their own"
@@ -60,9 +66,11 @@ def _fixes(operator: str, of_a_file: bool) -> Iterator[str]:
 
 @rule(
     "D902",
-    "something had to be assumed",
+    "what the report rests on",
     """
-    The model leaves its input size open, or no shape was given for a list of layers. Note.
+    Where the input shape comes from that nobody gave: a size that was assumed, because a model leaves its own open or a
+    list of layers has none, or the one in the configuration of a library such as timm. And what else was read in one of
+    several ways, such as an input of three axes. Note.
     """,
 )
 def _assumed(context: LintContext) -> Iterator[Observation]:

@@ -12,6 +12,7 @@ import numpy as np
 
 from pooling.arguments import per_axis_shape
 from pooling.errors import recast, refusal_of
+from pooling.geometry import Axis
 from pooling.maps import check_total
 from pooling.open_sizes import filled
 from pooling.signs import short_repr
@@ -82,6 +83,13 @@ class Graph:
     def is_open(self) -> bool:
         """Whether its nodes are the same at every input size; otherwise only `infer` and `at` know them."""
         return True
+
+    def windows(self, shape: Shape) -> Sequence[tuple[Axis, ...]] | NetworkError | None:
+        """Return the windows of all convolutions and poolings at an input shape, or that it fails there.
+
+        None where there is no quicker way than to ask for the stages.
+        """
+        return None
 
     def at(self, shape: Shape) -> Graph:
         """Return a graph whose nodes are those of this one at an input shape."""

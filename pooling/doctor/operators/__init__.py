@@ -12,14 +12,17 @@ slice_pad     Slice, Pad, Split, Gather, Concat
 reduce        ReduceMean and the like, ArgMax
 resize        Resize, Upsample, DepthToSpace, SpaceToDepth
 constants     Shape, Size, ConstantOfShape, Range
+columns       im2col, Col2Im
 einsum        Einsum, Attention
 data          TopK, GatherND, ScatterND and the like, LSTM, and what gives as many elements as the data has it
 control       If, Loop and Scan that the size of the input does not decide
 places        where the cells of a map stand in a tensor
+parts         windows on a map that stands in parts
 torch         what only torch has
 """
 
 from . import (
+    columns,
     constants,
     control,
     convolution,
@@ -39,6 +42,7 @@ __all__ = [
     "OPERATORS",
     "SMALL",
     "OnnxOperator",
+    "columns",
     "constants",
     "control",
     "convolution",

@@ -3,9 +3,9 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Callable, Hashable, Iterable, Sequence
+from collections.abc import Callable, Hashable, Iterable, Mapping, Sequence
 from contextlib import suppress
-from dataclasses import replace
+from dataclasses import astuple, replace
 from typing import Any
 
 from pooling.geometry import Axis
@@ -30,6 +30,7 @@ __all__ = [
     "spatial_shape",
     "spread",
     "with_padding",
+    "written",
 ]
 
 
@@ -167,8 +168,10 @@ def of_parts(parts: Sequence[Tensor], output: Shape) -> View | None:
     grid = _grid(main[1], output, len(main[2]))
     whole = [each for each in placed if each[1] == main[1] and each[2] == grid]
     rest = [each for each in placed if each not in whole]
+    if not whole and all(math.prod(sizes) == 1 for _, _, sizes in placed):
+        return None  # one cell that is spread over new places
     if not whole:
-        return _of_profiles([*placed], output, context)
+        return _of_profiles(placed, output, context)
     spread = [each for each in rest if _is_spread(each[1], each[2], output)]
     if len(spread) < len(rest):
         return View((), None, lost="receptive field not followed: the axes of its inputs differ")
@@ -238,13 +241,50 @@ def mixed_along(view: View | None, shape: Shape, axes: Iterable[int]) -> View | 
     chosen = [layout[axis] for axis in axes]
     if any(each.before or each.after for each in chosen):
         return replace(view, context=True)
-    return places.mixed(view, view.sizes(shape), [factor for each in chosen for factor in each.factors])
+    factors = [factor for each in chosen for factor in each.factors]
+    return followed(view, lambda view: places.mixed(view, view.sizes(shape), factors))
+
+
+def written(target: Tensor | None, source: Tensor | None, spans: Mapping[int, range]) -> View | None:
+    """Return the view of a tensor after another one was written to a part of it; None where it is lost.
+
+    It is followed where all places of the map are written, as where the class token is left out.
+
+    Parameters
+    ----------
+    target, source : Tensor or None
+    spans : mapping
+        The elements that are written on some axes; those of others are written whole.
+    """
+    if target is None or source is None or target.view is None or source.view is None:
+        return None
+    if not places.is_map(target.view) or not places.is_map(source.view) or not target.shape or not source.shape:
+        return None
+    layout, new = list(places.layout_of(target.view, target.shape)), places.layout_of(source.view, source.shape)
+    into, grid, is_whole = list(layout), target.view.sizes(target.shape), True
+    for axis, span in spans.items():
+        held = layout[axis]
+        if not held.factors:
+            is_whole = is_whole and span == range(target.shape[axis])
+        elif span != range(held.before, target.shape[axis] - held.after):
+            return None
+        else:
+            into[axis] = replace(held, before=0, after=0)
+    if tuple(into) != new or source.view.sizes(source.shape) != grid:
+        return None
+    if is_whole:  # nothing is left of what the cells showed before
+        return places.settled(replace(source.view, context=source.view.context or target.view.context), layout, grid)
+    along = tuple(range(len(grid)))
+    views = [replace(view, axes=along, layout=(), grid=()) for view in (target.view, source.view)]
+    return places.settled(receptive_field.merged(views), layout, grid)
 
 
 Labels = Sequence[Hashable]
 
 
-def product(parts: Sequence[tuple[Tensor, Labels]], output: Labels) -> View | None:
+def product(
+    parts: Sequence[tuple[Tensor, Labels]], output: Labels, sizes: Mapping[Any, int] | None = None
+) -> View | None:
     """Return the receptive fields of a product that is summed over all labels that the result does not have.
 
     Parameters
@@ -253,6 +293,8 @@ def product(parts: Sequence[tuple[Tensor, Labels]], output: Labels) -> View | No
         Tensors that hold data, with a label for each of their axes.
     output : sequence
         The labels of the result.
+    sizes : mapping, optional
+        The sizes of the labels.
 
     Notes
     -----
@@ -271,40 +313,151 @@ def product(parts: Sequence[tuple[Tensor, Labels]], output: Labels) -> View | No
             for part, labels in parts
             if part.view is not None and part.view.paths and part.shape is not None
         ]
+        if not known:
+            return None if context or not views else views[0]
+        in_blocks = _in_blocks(*parts[0], output, sizes or {}) if len(parts) == 1 else None
+        found = in_blocks or _multiplied(known)
     except UnfollowedError as error:
         return View((), None, lost=f"receptive field not followed: {error}")
-    if not known:
-        return None if context or not views else views[0]
+    return found and replace(found, context=found.context or context)
+
+
+def _in_blocks(tensor: Tensor, labels: Labels, output: Labels, sizes: Mapping[Any, int]) -> View | None:
+    """Return what weights make of the cells of each block of a map; None where they reach over more or less than that.
+
+    As many results as cells take their places, as a transform of blocks has them. Any other number are channels.
+    """
+    view, shape = tensor.view, tensor.shape
+    if view is None or shape is None:
+        return None
+    layout, grid = places.layout_of(view, shape), view.sizes(shape)
+    gone = [axis for axis, label in enumerate(labels) if label not in output and layout[axis].factors]
+    factors = [factor for axis in gone for factor in layout[axis].factors]
+    left = [factor for each in layout for factor in each.factors if factor.axis >= 0 and factor not in factors]
+    if not factors or min(factor.axis for factor in factors) < 0 or all(factor.size == 1 for factor in left):
+        return None
+    if any(layout[axis].before or layout[axis].after for axis in gone):
+        raise UnfollowedError("it joins places with what is none")
+    made = [label for label in output if label not in labels and sizes.get(label, 1) > 1]
+    by_label = dict(zip(labels, layout, strict=True))
+    if len(gone) == len(made) == 1 and sizes[made[0]] == shape[gone[0]]:
+        by_label[made[0]] = layout[gone[0]]
+        held = tuple(by_label.get(label, AxisLayout()) for label in output)
+        return places.settled(places.mixed(view, grid, factors), held, grid)
+    found, _ = places.coarsened(view, shape, gone)
+    if found is None:
+        return None
+    rest = tuple(1 if axis in gone else size for axis, size in enumerate(shape))
+    by_label = dict(zip(labels, places.layout_of(found, rest), strict=True))
+    return places.settled(found, [by_label.get(label, AxisLayout()) for label in output], found.sizes(rest))
+
+
+Part = tuple[View | None, Layout, int]
+"""Of a product: its view with all of its layout, what of that the result has, and how many places that are."""
+
+
+def _multiplied(known: Sequence[Part]) -> View | None:
     # The first that keeps all of its places, as queries do, which stand before the keys.
     whole = [each for each in known if each[0] is not None and each[2] == math.prod(each[0].grid) and each[2]]
     main = whole[0] if whole else max(known, key=lambda each: each[2])
+    queries = main
+    main = next((part for each in whole if (part := _in_windows(queries, each)) is not None), main)
     view, layout, kept = main
     if view is None or not kept:
         return None
-    grid = view.grid
+    grid, context = view.grid, False
     paths = [replace(view, layout=(), grid=(), axes=tuple(range(len(grid))))]
     for each in known:
         other, where, _ = each
         if each is main:
             continue
-        if other is None:
+        if other is None or each is queries:
             context = True
             continue
         shared = [mine for mine, its in zip(layout, where, strict=True) if mine == its]
         aligned = {factor for part in shared for factor in part.factors}
         apart = [factor for factor in _all_factors(other.layout) if factor not in aligned]
-        if other.grid != grid and aligned and any(factor.size > 1 for factor in aligned):
-            return View((), None, lost="receptive field not followed: maps of different sizes are multiplied")
         if other.grid != grid:
-            context = True
+            seen = _of_same_parts(view, layout, other, where)
+            if seen is None and aligned and any(factor.size > 1 for factor in aligned):
+                raise UnfollowedError("maps of different sizes are multiplied")
+            context = context or seen is None
+            paths += [seen] if seen is not None else []
             continue
         spread = places.mixed(other, grid, apart)
         paths.append(replace(spread, layout=(), grid=(), axes=tuple(range(len(grid)))))
-    try:
-        found = places.settled(receptive_field.merged(paths), layout, grid)
-    except UnfollowedError as error:
-        return View((), None, lost=f"receptive field not followed: {error}")
-    return found and replace(found, context=found.context or context)
+    found = places.settled(receptive_field.merged(paths), layout, grid)
+    if found is None or found.paths is None:
+        return None  # what is made of the whole of a map
+    return replace(found, context=found.context or context)
+
+
+def _in_windows(queries: Part, windows: Part) -> Part | None:
+    """Return what queries of another map, the same ones for every window, make of keys in windows.
+
+    The result has the places of the windows: the query of a place in a window is that of this place in all of them.
+    None for anything else.
+    """
+    asking, view = queries[0], windows[0]
+    if asking is None or view is None or not view.paths or asking.grid == view.grid:
+        return None
+    mine = [place for place, each in enumerate(queries[1]) if each.factors]
+    its = [place for place, each in enumerate(windows[1]) if each.factors]
+    wanted = [queries[1][place] for place in mine]
+    inside = [place for place in its if windows[1][place] in wanted]
+    outside = [place for place in its if place not in inside]
+    if [windows[1][place] for place in inside] != wanted or not outside or not set(mine).isdisjoint(its):
+        return None
+    layout = list(windows[1])
+    for place in inside:
+        layout[place] = AxisLayout()
+    for place, held in zip(mine, wanted, strict=True):
+        layout[place] = held
+    seen = places.mixed(view, view.grid, [factor for each in wanted for factor in each.factors])
+    return replace(seen, context=True), tuple(layout), windows[2]
+
+
+def _of_same_parts(view: View, layout: Layout, other: View, where: Layout) -> View | None:
+    """Return what a map shows to another one that has as many parts, though its parts are larger or smaller.
+
+    Such parts are windows of attention and the larger windows around them; each cell sees all of the part that has the
+    number of its own. None where the two do not stand in the same parts.
+
+    Parameters
+    ----------
+    view, layout
+        The map that looks, and what stands on the axes of the result.
+    other, where
+        The map that is seen, and what of it stands on the axes of the result.
+    """
+    assert view.paths is not None
+    assert other.paths is not None
+    shared: list[tuple[Factor, Factor]] = []
+    for mine, its in zip(layout, where, strict=True):
+        if mine.factors and its.factors:
+            if [each[:2] for each in map(astuple, mine.factors)] != [each[:2] for each in map(astuple, its.factors)]:
+                return None
+            shared += zip(mine.factors, its.factors, strict=True)
+    if all(mine.size == 1 for mine, _ in shared) or len(view.grid) != len(other.grid):
+        return None
+    found, context = [], other.context
+    apart = [factor for factor in _all_factors(other.layout) if factor not in {its for _, its in shared}]
+    for number, (size, its_size) in enumerate(zip(view.grid, other.grid, strict=True)):
+        pairs = [pair for pair in shared if pair[0].axis == number]
+        count = math.prod(mine.size for mine, _ in pairs)
+        if count == 1:  # all of this axis
+            found.append(view.paths[number])
+            context = True
+            continue
+        block, its_block = size // count, its_size // count
+        inner = math.prod(factor.size for factor in apart if factor.axis == number)
+        if inner != its_block or any(mine.step * its_block != its.step * block for mine, its in pairs):
+            return None
+        if min(its.step for _, its in pairs) < its_block:
+            return None  # every other row, say, and no neighbours
+        seen = receptive_field.shifted(other.paths[number], its_block, its_block, 1, 0)
+        found.append(receptive_field.blown_up(seen, block))
+    return View(tuple(range(len(view.grid))), tuple(found), other.aligned, context)
 
 
 def _all_factors(layout: Layout) -> list[Factor]:

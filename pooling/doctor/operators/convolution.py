@@ -10,12 +10,11 @@ import numpy as np
 
 from pooling import geometry
 from pooling.arguments import per_axis
-from pooling.geometry import Axis
+from pooling.signs import counted
 
-from .. import receptive_field
-from ..receptive_field import View
-from .common import along, behind_channels, spatial_shape, spread, with_padding
+from .common import spatial_shape, spread, with_padding
 from .nodes import NodeCall, OperatorError, Outcome, Shape
+from .parts import through_windows
 from .registry import operator
 
 AUTO_PAD = {"SAME_UPPER": geometry.SAME_UPPER, "SAME_LOWER": geometry.SAME_LOWER, "VALID": geometry.VALID}
@@ -29,9 +28,7 @@ def _convolution(call: NodeCall) -> Outcome:
     axes = geometry.pool_axes(sizes, **arguments, function=call.operator, empty_windows=True)
     output = (shape[0], channels, *(axis.output_size for axis in axes))
     used = (channels, shape[1] // group, *arguments["kernel_size"])
-    view = _cells_alone(call, axes)
-    if view is None:
-        view = along(behind_channels(call, shape), lambda paths, i: receptive_field.windows(paths, axes[i]))
+    view = through_windows(call.view, shape, axes, tuple(range(2, len(shape))), mixes_channels=True)
     return Outcome(
         "convolution",
         [output],
@@ -41,15 +38,6 @@ def _convolution(call: NodeCall) -> Outcome:
         free_parameters=math.prod(used) + channels if call.from_text else 0,
         dtypes=[np.dtype(np.int32)] if call.operator == "ConvInteger" else [],
     )
-
-
-def _cells_alone(call: NodeCall, axes: Sequence[Axis]) -> View | None:
-    """Return the view of a convolution that works on each cell alone, wherever cells stand; None for all others."""
-    view = call.view
-    if view is None or not view.layout or view.layout[1].factors:
-        return None
-    alone = all(axis.kernel_size == axis.stride == 1 and not (axis.pad_begin or axis.pad_end) for axis in axes)
-    return view if alone else None
 
 
 @operator("ConvTranspose", settable=True)
@@ -73,7 +61,7 @@ def _transposed(call: NodeCall) -> Outcome:
     return Outcome(
         "transposed",
         [output],
-        along(behind_channels(call, shape), lambda paths, i: receptive_field.transposed(paths, axes[i])),
+        through_windows(call.view, shape, axes, tuple(range(2, len(shape))), mixes_channels=True, transposed=True),
         axes,
         macs=math.prod(shape) * math.prod(used[1:]),
         free_parameters=math.prod(used) + channels if call.from_text else 0,
@@ -138,7 +126,7 @@ def _weight(call: NodeCall, number: int, shape: Shape) -> tuple[int, int, Shape]
         if taken != shape[1]:
             told = "" if transposed else f" with group={group}"
             raise OperatorError(
-                f"its input {shape} has {shape[1]} channels, but its weight {weight}{told} is for {taken}"
+                f"its input {shape} has {counted(shape[1], 'channel')}, but its weight {weight}{told} is for {taken}"
             )
     if channels % group or shape[1] % group:
         raise OperatorError(f"{shape[1]} channels in and {channels} out cannot be divided into group={group} alike")

@@ -2,15 +2,12 @@
 
 from __future__ import annotations
 
-import math
 from dataclasses import replace
 
 import numpy as np
 
-from pooling import geometry
-
 from ..receptive_field import View
-from .common import followed, lost, mixed_along, moved
+from .common import followed, lost, mixed_along, moved, written
 from .nodes import NodeCall, OperatorError, Outcome, Shape
 from .places import is_map, layout_of
 from .registry import SMALL, Array, operator
@@ -75,9 +72,31 @@ def _scattered(call: NodeCall) -> Outcome:
     into, updates = call.tensor(0), call.tensor(2)
     if updates is not None and updates.source:
         same = into is not None and updates.shape == shape and updates.view == view
-        if not same:
+        spans = _spans(call, shape)
+        found = written(into, updates, spans) if spans is not None else None
+        if found is not None:
+            view = found
+        elif not same:
             view = lost(view or View((), None), "it writes data to places by their numbers")
     return Outcome("merge", [shape], view)
+
+
+def _spans(call: NodeCall, shape: Shape) -> dict[int, range] | None:
+    """Return the elements of the first axes that a ScatterND writes; None where it does not write a slice."""
+    index, updates = call.tensor(1), call.tensor(2)
+    if call.operator != "ScatterND" or call.attribute("reduction", "none") not in ("none", b"none"):
+        return None
+    if index is None or index.value is None or not index.value.size or updates is None or updates.shape is None:
+        return None
+    numbers, depth = index.value, index.value.shape[-1]
+    if numbers.ndim != depth + 1 or len(updates.shape) != len(shape) or numbers.min() < 0:
+        return None
+    spans = [
+        range(first, first + count)
+        for first, count in zip(numbers.reshape(-1, depth)[0].tolist(), numbers.shape, strict=False)
+    ]
+    grid = np.stack(np.meshgrid(*spans, indexing="ij"), -1)
+    return dict(enumerate(spans)) if (numbers == grid).all() else None
 
 
 @operator("TopK")
@@ -146,29 +165,6 @@ def _grid_sample(call: NodeCall) -> Outcome:
 def _affine_grid(call: NodeCall) -> Outcome:
     size = call.value(1) or []
     return Outcome("elementwise", [(size[0], *size[2:], len(size) - 2)])
-
-
-@operator("Col2Im")
-def _col2im(call: NodeCall) -> Outcome:
-    shape, image, block = call.shape(0), call.value(1), call.value(2)
-    fits = bool(image) and bool(block) and len(shape) == 3 and not shape[1] % math.prod(block or [1])
-    if fits and image and block:
-        count = len(block)
-        pads = call.attribute("pads") or [0] * 2 * count
-        axes = geometry.pool_axes(
-            image,
-            tuple(block),
-            tuple(call.attribute("strides") or [1] * count),
-            tuple(zip(pads[:count], pads[count:], strict=True)),
-            tuple(call.attribute("dilations") or [1] * count),
-            function="Col2Im",
-        )
-        fits = math.prod(axis.output_size for axis in axes) == shape[2]
-    if not fits or not image or not block:
-        raise OperatorError(f"its input {shape} cannot be put together from blocks of {block} to an image of {image}")
-    axes_of_map = tuple(range(2, 2 + len(image)))
-    view = View(axes_of_map, None, lost="receptive field not followed: it puts blocks together")
-    return Outcome("reshape", [(shape[0], shape[1] // math.prod(block), *image)], view)
 
 
 @operator("Multinomial")

@@ -31,7 +31,7 @@ def _gemm(call: NodeCall) -> Outcome:
         for number, labels in enumerate([left[::-1] if call.attribute("transA", 0) else left, _right(call)])
         if (tensor := call.tensor(number)) is not None and tensor.source and len(tensor.shape or ()) == 2
     ]
-    view = product(parts, ["rows", "columns"])
+    view = product(parts, ["rows", "columns"], {"rows": rows, "columns": columns})
     return Outcome("dense", [(rows, columns)], view, macs=rows * columns * inner)
 
 
@@ -78,5 +78,5 @@ def _matmul(call: NodeCall) -> Outcome:
         for tensor, names in zip((call.tensor(0), call.tensor(number)), labels, strict=True)
         if tensor is not None and tensor.source
     ]
-    view = product(parts, [*common, *rows, *columns])
+    view = product(parts, [*common, *rows, *columns], {"rows": left[-2], "columns": right[-1]})
     return Outcome("dense", [output], view, macs=math.prod(whole) * left[-1])

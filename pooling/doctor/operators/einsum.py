@@ -34,7 +34,7 @@ def _einsum(call: NodeCall) -> Outcome:
     # As many as a product of two has; more than two are multiplied one after another, which costs at least that.
     macs = math.prod(sizes.values()) * max(1, len(terms) - 1) if len(terms) > 1 else 0
     kind = "dense" if len(terms) > 1 else "reshape"
-    return Outcome(kind, [output], product(parts, list(result)), macs=macs)
+    return Outcome(kind, [output], product(parts, list(result), dict(sizes)), macs=macs)
 
 
 def _letters(equation: str, shapes: list[Shape]) -> tuple[list[list[str]], list[str]]:

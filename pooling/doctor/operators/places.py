@@ -10,11 +10,25 @@ import math
 from collections.abc import Iterable, Sequence
 from dataclasses import replace
 
+from pooling.geometry import window_count
+
 from .. import receptive_field
 from ..receptive_field import CHANNELS, AxisLayout, Factor, UnfollowedError, View
 from .nodes import Shape
 
-__all__ = ["Layout", "coarsened", "is_map", "layout_of", "mixed", "moved", "reshaped", "settled", "without"]
+__all__ = [
+    "Layout",
+    "coarsened",
+    "is_map",
+    "layout_of",
+    "mixed",
+    "moved",
+    "reshaped",
+    "settled",
+    "turned",
+    "unfolded",
+    "without",
+]
 
 Layout = tuple[AxisLayout, ...]
 PLAIN = AxisLayout()
@@ -38,14 +52,15 @@ def layout_of(view: View, shape: Shape) -> Layout:
 def settled(view: View, layout: Sequence[AxisLayout], grid: Shape) -> View | None:
     """Return a view with another layout, in the short form where every spatial axis stands alone and whole.
 
-    None where a spatial axis is gone: nothing of the tensor has a place on it any more.
+    None where spatial axes are gone: nothing of the tensor has a place on them any more. Where some of the places are
+    left, the fields are not followed.
     """
     held = [factor for each in layout for factor in each.factors if factor.axis != CHANNELS]
     for number, size in enumerate(grid):
         if math.prod(factor.size for factor in held if factor.axis == number) != size or number not in {
             factor.axis for factor in held
         }:
-            return None
+            return _in_part(view) if any(factor.size > 1 for factor in held) else None
     axes: dict[int, int] = {}
     for place, each in enumerate(layout):
         if len(each.factors) == 1 and not each.before and not each.after:
@@ -53,6 +68,12 @@ def settled(view: View, layout: Sequence[AxisLayout], grid: Shape) -> View | Non
     if all(number in axes for number in range(len(grid))) and len(held) == len(grid):
         return replace(view, axes=tuple(axes[number] for number in range(len(grid))), layout=(), grid=())
     return replace(view, axes=(), layout=tuple(layout), grid=tuple(grid))
+
+
+def _in_part(view: View) -> View:
+    """Return the view of a tensor that has lost one spatial axis, or a part of it, and still has another."""
+    why = "receptive field not followed: some of the places of the map are gone, others are left"
+    return replace(view, axes=(), paths=None, layout=(), grid=(), lost=view.lost or why)
 
 
 def moved(view: View | None, places: Sequence[int | None], shape: Shape, rank: int | None = None) -> View | None:
@@ -76,11 +97,16 @@ def moved(view: View | None, places: Sequence[int | None], shape: Shape, rank: i
     if rank is None:
         rank = max((place + 1 for place in places if place is not None), default=0)
     layout = [PLAIN] * rank
+    single: list[Factor] = []
     for each, place in zip(layout_of(view, shape), places, strict=True):
         if place is not None:
             layout[place] = each
-        elif each.factors:
-            return None
+        else:
+            single += [factor for factor in each.factors if factor.size == 1]
+    # A spatial axis of one cell is kept beside the places that are left.
+    kept = next((place for place, each in enumerate(layout) if any(factor.axis >= 0 for factor in each.factors)), None)
+    if kept is not None and single:
+        layout[kept] = replace(layout[kept], factors=(*single, *layout[kept].factors))
     return settled(view, layout, view.sizes(shape))
 
 
@@ -89,6 +115,94 @@ def without(view: View, shape: Shape, axis: int, before: int, after: int) -> Vie
     layout = list(layout_of(view, shape))
     layout[axis] = replace(layout[axis], before=before, after=after)
     return settled(view, layout, view.sizes(shape))
+
+
+def _whole_axis(view: View, shape: Shape, axis: int) -> int | None:
+    """Return the number of the spatial axis that stands whole and alone on an axis of a tensor; None where none does.
+
+    Raises
+    ------
+    UnfollowedError
+        If it holds parts of spatial axes.
+    """
+    held = layout_of(view, shape)[axis]
+    if not held.factors:
+        return None
+    (factor, *more) = held.factors
+    if more or held.before or held.after or factor.axis == CHANNELS or factor.size != view.sizes(shape)[factor.axis]:
+        raise UnfollowedError("it moves cells of a list of places")
+    return factor.axis
+
+
+def turned(view: View | None, shape: Shape, axis: int, shift: int) -> View | None:
+    """Return a view whose cells have moved on by `shift` along an axis, those at the end to the beginning.
+
+    The fields are those of a map without borders, as those of padding are.
+
+    Raises
+    ------
+    UnfollowedError
+        If the axis holds parts of spatial axes.
+    """
+    size = shape[axis]
+    shift %= max(1, size)
+    number = _whole_axis(view, shape, axis) if view is not None and is_map(view) and shift else None
+    if view is None or number is None:
+        return view
+    assert view.paths is not None
+    paths = list(view.paths)
+    # Which way round is the shorter one: most cells come from there.
+    paths[number] = receptive_field.shifted(paths[number], 1, 1, 1, shift - size if 2 * shift > size else shift)
+    return replace(view, paths=tuple(paths))
+
+
+def unfolded(
+    view: View | None,
+    shape: Shape,
+    axis: int,
+    size: int,
+    stride: int,
+    *,
+    first: int = 0,
+    count: int | None = None,
+    dilation: int = 1,
+) -> View | None:
+    """Return the view of windows along an axis, whose cells are a new axis at the end.
+
+    Windows may overlap: the grid then is that of all their cells, side by side.
+
+    Parameters
+    ----------
+    view : View or None
+    shape : tuple of int
+        Before.
+    axis, size, stride : int
+    first : int
+        Where the first window begins.
+    count : int, optional
+        How many there are; by default as many as fit.
+    dilation : int
+
+    Raises
+    ------
+    UnfollowedError
+        If the axis holds parts of spatial axes.
+    """
+    if view is None or not is_map(view):
+        return view
+    layout, grid = [*layout_of(view, shape), PLAIN], list(view.sizes(shape))
+    number = _whole_axis(view, shape, axis)
+    if number is None:
+        return settled(view, layout, tuple(grid))
+    assert view.paths is not None
+    if count is None:
+        count = window_count(shape[axis] - first, (size - 1) * dilation + 1, stride)
+    paths = list(view.paths)
+    begun = receptive_field.shifted(paths[number], 1, 1, 1, -first)
+    paths[number] = receptive_field.unfolded(begun, size, stride, dilation)
+    layout[axis], layout[-1] = AxisLayout((Factor(number, count, size),)), AxisLayout((Factor(number, size),))
+    grid[number] = count * size
+    return settled(replace(view, paths=tuple(paths)), layout, tuple(grid))
 
 
 # ---------------------------------------------------------------------------------------------------------------------
@@ -113,7 +227,8 @@ def reshaped(view: View | None, shape: Shape, output: Shape) -> View | None:
         raise UnfollowedError(f"its shape {shape} becomes {output}, which tears the map apart")
     if waiting and layout:  # axes of one cell, at the end
         rest = tuple(factor for each, _ in waiting for factor in each.factors)
-        layout[-1] = replace(layout[-1], factors=(*layout[-1].factors, *rest))
+        held = layout[-1].factors or ((Factor(CHANNELS, output[-1]),) if output[-1] > 1 else ())
+        layout[-1] = replace(layout[-1], factors=(*held, *rest))
     if len(output) < 3 and layout and len(layout[-1].factors) > 1:
         return None  # channels and places in one list, for a dense layer
     return _shuffled(view, layout, view.sizes(shape))
@@ -205,8 +320,10 @@ def _shuffled(view: View, layout: Sequence[AxisLayout], grid: Shape) -> View | N
             if inner.axis == CHANNELS != outer.axis and outer.size == grid[outer.axis]:
                 enlarged[outer.axis] = inner.size
                 layout[place] = AxisLayout((Factor(outer.axis, outer.size * inner.size),))
-    if len(enlarged) != len(grid):
-        return settled(view, layout, grid) if not enlarged else None
+    if not enlarged:
+        return settled(view, layout, grid)
+    if len(enlarged) < len(grid):
+        raise UnfollowedError("it makes places of channels along some of the spatial axes only")
     paths = tuple(receptive_field.blown_up(each, enlarged[number]) for number, each in enumerate(view.paths))
     larger = tuple(size * enlarged[number] for number, size in enumerate(grid))
     return settled(replace(view, paths=paths), layout, larger)
@@ -246,6 +363,22 @@ def _block(factors: Sequence[Factor]) -> int:
     return block
 
 
+def _reaches_across(factors: Sequence[Factor], grid: Sequence[int]) -> bool:
+    """Whether some factors go from one end of every spatial axis to the other, such as the windows of a map.
+
+    What is left then, the place in a window, is no place on the map: it has been summed over all of the map.
+    """
+    for number, size in enumerate(grid):
+        mine = sorted((each for each in factors if each.axis == number), key=lambda each: -each.step)
+        for factor in mine:
+            if factor.size * factor.step != size:
+                return False
+            size = factor.step
+        if not mine:
+            return False
+    return True
+
+
 def coarsened(view: View, shape: Shape, axes: Iterable[int]) -> tuple[View | None, tuple[int, ...]]:
     """Return a view after the places on some axes of a tensor have become one, and the block that did, by spatial axis.
 
@@ -265,7 +398,7 @@ def coarsened(view: View, shape: Shape, axes: Iterable[int]) -> tuple[View | Non
         for number, size in enumerate(grid)
     )
     taken = tuple(math.prod(factor.size for factor in gone if factor.axis == number) for number in range(len(grid)))
-    if all(whole):
+    if all(whole) or _reaches_across(gone, grid):
         return None, taken
     paths = list(view.paths)
     for axis in chosen:

@@ -10,6 +10,7 @@ from pooling.maps import spatial_slice
 from .. import receptive_field
 from .common import along, behind_channels, in_place, lost, spatial_shape, with_padding
 from .nodes import ARGUMENTS, NodeCall, OperatorError, Outcome, Shape
+from .parts import through_windows
 from .registry import LAYER, operator
 
 
@@ -29,15 +30,14 @@ def _pooled(call: NodeCall) -> Outcome:
     output = layer.output_shape(shape)
     spatial = spatial_slice(len(shape), layer.dimensions, layer.layout, function=call.operator)
     places = tuple(range(len(shape))[spatial])
-    view = in_place(call.view, shape, places)
     if layer.operator == "fractional_max_pool":
         why = "the windows of fractional pooling are drawn for each map"
-        return Outcome("pooling", [output, output], lost(view, why), layer=layer)
+        return Outcome("pooling", [output, output], lost(in_place(call.view, shape, places), why), layer=layer)
     axes = layer.axes(shape)
     is_global = layer.operator.startswith("global_") or (
         all(axis.is_global for axis in axes) and (layer.operator.startswith(("adaptive_", "gem_")))
     )
-    view = along(view, lambda paths, i: receptive_field.windows(paths, axes[i]))
+    view = through_windows(call.view, shape, axes, places, mixes_channels=False)
     if not is_global and not any(axis.adaptive for axis in axes):
         axes = with_padding(call, axes, places)
     return Outcome("global" if is_global else "pooling", [output, output], view, axes, layer)

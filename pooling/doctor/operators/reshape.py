@@ -130,6 +130,11 @@ def _expand(call: NodeCall) -> Outcome:
     shape, wanted = call.shape(0), call.value(1)
     output = broadcast(call, [shape, tuple(wanted or ())])
     tensor = call.tensor(0)
+    if tensor is not None and tensor.view is not None and tensor.view.paths and max(tensor.sizes) == 1:
+        before = len(output) - len(shape)
+        held = layout_of(tensor.view, shape)
+        if any(each.factors and output[before + axis] != shape[axis] for axis, each in enumerate(held)):
+            return Outcome("reshape", [output])  # one cell for all places, such as a mean over the map
     return Outcome("reshape", [output], of_parts([tensor] if tensor is not None else [], output))
 
 

@@ -93,7 +93,7 @@ def _resize(call: NodeCall) -> Outcome:
         if output[axis] == shape[axis] and ratio == 1:
             return paths
         step, start = _coordinates(place, ratio, shape[axis], output[axis])
-        return receptive_field.resized(paths, step, start, _taps(call, mode, ratio))
+        return receptive_field.resized(paths, step, start, _taps(call, mode, ratio), output[axis])
 
     if view is not None and view.axes and max(view.sizes(shape)) == 1 < max(view.sizes(output)):
         # One cell for all places, such as the pooled branch of ASPP.

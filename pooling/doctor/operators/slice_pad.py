@@ -8,10 +8,10 @@ from dataclasses import replace
 import numpy as np
 
 from .. import receptive_field
-from ..receptive_field import Paths, View
+from ..receptive_field import Paths, UnfollowedError, View
 from .common import along, lost, moved, of_parts, spread
 from .nodes import NodeCall, OperatorError, Outcome, Shape, Tensor
-from .places import is_map, layout_of, without
+from .places import is_map, layout_of, unfolded, without
 from .registry import Array, operator
 
 
@@ -119,13 +119,23 @@ def _padded(call: NodeCall, shape: Shape, begins: Sequence[int], ends: Sequence[
         raise OperatorError(f"nothing is left of its input {shape}: the result would be {output}; use a larger input")
     view = call.view
     if view is not None and view.layout:
-        padded = any(
-            each.factors and (begin or end) for each, begin, end in zip(view.layout, begins, ends, strict=True)
-        )
-        return Outcome("pad", [output], lost(view, "it pads a list of places") if padded else view)
+        return Outcome("pad", [output], _padded_list(view, shape, begins, ends, mode))
     placed = along(view, lambda paths, i: receptive_field.shifted(paths, 1, 1, 1, begins[view.axes[i]] if view else 0))
     whole = min((*begins, *ends), default=0) >= 0
     return Outcome("pad", [output], placed, padded=tuple(zip(begins, ends, strict=True)) if whole else ())
+
+
+def _padded_list(view: View, shape: Shape, begins: Sequence[int], ends: Sequence[int], mode: str) -> View | None:
+    """Return the view of a tensor with lists of places that is padded: what is added is no cell, as a class token."""
+    found: View | None = view
+    for axis, (begin, end) in enumerate(zip(begins, ends, strict=True)):
+        held = view.layout[axis]
+        if not held.factors or not (begin or end):
+            continue
+        if mode != "constant" or held.before + begin < 0 or held.after + end < 0:
+            return lost(view, "it pads a list of places with places, or takes some away")
+        found = found and without(found, shape, axis, held.before + begin, held.after + end)
+    return found
 
 
 @operator("Split")
@@ -173,9 +183,43 @@ def _gather(call: NodeCall) -> Outcome:
             return Outcome("slice", [output], None)
     if is_map(view) and view is not None and len(indices) == 1 and axis in view.axes:
         return Outcome("slice", [output], _picked(view, index, axis))
+    if len(indices) == 2 and is_map(view) and view is not None and layout_of(view, shape)[axis].factors:
+        windows = _gathered_windows(view, index, shape, axis)
+        if windows is not None:
+            return Outcome("slice", [output], windows)
     if indices and is_map(view) and view is not None and layout_of(view, shape)[axis].factors:
         return Outcome("slice", [output], lost(replace(view, axes=()), "it takes places in another order"))
     return Outcome("slice", [output], moved(view, places, shape, len(output)))
+
+
+def _gathered_windows(view: View, index: Tensor | None, shape: Shape, axis: int) -> View | None:
+    """Return the view of windows along an axis whose cells are chosen by number; None of anything else.
+
+    Two axes take the place of one: windows and their cells, or the other way round, as where an exporter writes im2col.
+    """
+    numbers = None if index is None else index.value
+    if numbers is None or not numbers.size or numbers.min() < 0:
+        return None
+    counts, first = numbers.shape, int(numbers[0, 0])
+    steps = [int(numbers[1, 0]) - first if counts[0] > 1 else 0, int(numbers[0, 1]) - first if counts[1] > 1 else 0]
+    rows, columns = np.indices(counts)
+    if min(steps) < 0 or (numbers != first + rows * steps[0] + columns * steps[1]).any():
+        return None
+    # The cells of a window lie closer together than windows do, or are fewer.
+    cell, window = sorted((0, 1), key=lambda each: (steps[each], counts[each]))
+    if any(counts[each] > 1 and not steps[each] for each in (cell, window)):
+        return None
+    size, count = counts[cell], counts[window]
+    stride, dilation = steps[window] or size, steps[cell] or 1
+    try:
+        found = unfolded(view, shape, axis, size, stride, first=first, count=count, dilation=dilation)
+    except UnfollowedError:
+        return None
+    rank = len(shape)
+    whole = (*shape[:axis], count, *shape[axis + 1 :], size)
+    behind = [place + (place > axis) for place in range(rank)]
+    behind[axis] = axis + window
+    return moved(found, [*behind, axis + cell], whole, rank + 1)
 
 
 def _picked(view: View, index: Tensor | None, axis: int) -> View | None:

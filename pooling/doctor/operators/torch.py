@@ -13,10 +13,12 @@ from typing import Any
 import numpy as np
 
 from pooling.errors import refusal_of
+from pooling.geometry import window_count
 
-from ..receptive_field import View
-from .common import broadcast, lost, mixed_along, moved, of_parts
+from ..receptive_field import UnfollowedError, View
+from .common import broadcast, followed, lost, mixed_along, moved, of_parts, written
 from .nodes import NodeCall, OperatorError, Outcome, Rule, Shape, UnknownShapeError
+from .places import turned, unfolded
 from .registry import LAYER, OPERATORS
 
 __all__ = [
@@ -24,10 +26,11 @@ __all__ = [
     "dense",
     "looked_up",
     "overwritten",
-    "put_together",
     "rearranged",
     "recurrent",
+    "rolled",
     "same_cells",
+    "side_by_side",
     "unfollowed",
     "unknown",
 ]
@@ -128,13 +131,37 @@ def _sizes(call: NodeCall, view: View) -> Shape:
     return tensor.sizes
 
 
-def put_together(shapes: Sequence[Shape], why: str) -> Rule:
-    """Return the rule of a map that is made of a list of places, whose fields are lost."""
-    return lambda call: Outcome(
-        "reshape",
-        shapes,
-        View((len(shapes[0]) - 2, len(shapes[0]) - 1), None, lost=f"receptive field not followed: {why}"),
-    )
+def rolled(shifts: Sequence[int], axes: Sequence[int]) -> Rule:
+    """Return the rule of a tensor whose cells move along axes, those at the end to the beginning."""
+
+    def rule(call: NodeCall) -> Outcome:
+        shape = call.shape(0)
+
+        def follow(view: View) -> View:
+            for shift, axis in zip(shifts, axes, strict=True):
+                view = turned(view, shape, axis, shift) or view
+            return view
+
+        return Outcome("reshape", [shape], followed(call.view, follow))
+
+    return rule
+
+
+def side_by_side(axis: int, size: int, stride: int) -> Rule:
+    """Return the rule of windows along an axis, whose cells become a new axis at the end."""
+
+    def rule(call: NodeCall) -> Outcome:
+        shape = call.shape(0)
+        if shape[axis] < size:
+            raise OperatorError(f"size={size} is more than the {shape[axis]} cells of axis {axis} of its input {shape}")
+        output = (*shape[:axis], window_count(shape[axis], size, stride), *shape[axis + 1 :], size)
+        try:
+            view = unfolded(call.view, shape, axis, size, stride)
+        except UnfollowedError as error:
+            view = lost(call.view and replace(call.view, axes=()), str(error))
+        return Outcome("reshape", [output], view)
+
+    return rule
 
 
 def unfollowed(shapes: Sequence[Shape], why: str, kind: str) -> Rule:
@@ -177,8 +204,16 @@ def recurrent(shapes: Sequence[Shape], sequence: int, macs: int) -> Rule:
     return rule
 
 
-def overwritten(shape: Shape) -> Rule:
-    """Return the rule of a tensor of which a part is written anew: what was there, and what is put there."""
+def overwritten(shape: Shape, span: tuple[int, range] | None = None) -> Rule:
+    """Return the rule of a tensor of which a part is written anew: what was there, and what is put there.
+
+    Parameters
+    ----------
+    shape : tuple of int
+        Of the tensor.
+    span : pair, optional
+        The axis, and the elements of it that are written.
+    """
 
     def rule(call: NodeCall) -> Outcome:
         parts = [tensor for tensor in call.tensors if tensor is not None and tensor.source]
@@ -195,6 +230,10 @@ def overwritten(shape: Shape) -> Rule:
                 for part in whole
             )
         )
+        if span is not None and not aligned:
+            found = written(call.tensor(0), call.tensor(1), dict([span]))
+            if found is not None:
+                return Outcome("merge", [shape], found)
         if view is None:
             return Outcome("merge", [shape], _without_map(call, "a part of it is written anew"))
         if not aligned:

@@ -113,12 +113,12 @@ def _use(examination: Examination, number: int) -> str:
     """Say what becomes of a head."""
     head = examination.heads[number]
     if head.use == "output":
-        return "the resolution is preserved up to the output"
+        return "positions are kept up to the output"
     if head.use == "not known":
         where = f" from {printable(head.used_by)} on" if head.used_by else ""
         return f"what becomes of it is not known{where}"
     where = f" by {printable(head.used_by)}" if head.used_by else ""
-    lost = ": where things are is lost there" if head.use == "pooled to one cell" else ""
+    lost = ", where positions are lost" if head.use == "pooled to one cell" else ""
     return f"then {head.use}{where}{lost}"
 
 

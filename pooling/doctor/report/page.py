@@ -16,12 +16,13 @@ from pooling._version import __version__
 from pooling.errors import without
 from pooling.files import write_whole
 from pooling.reporting.html import Markup, rendered
-from pooling.signs import shortened
+from pooling.signs import printable
 
 from ..analysis.picture import Picture, fitted
+from ..analysis.trials import OPTION
 from ..lint import SEVERITIES
 from .drawing import NARROW, WIDE, drawing
-from .drawing.display import measured
+from .drawing.display import fitting
 from .drawing.svg import svg
 from .heads import data_set, heads_in_words
 from .object_figure import object_levels
@@ -43,6 +44,8 @@ TREE_DEPTH = 2
 """Levels of modules that are shown; one more where all stages are in one module."""
 COLUMN = 116
 """CSS pixels for the name above a level."""
+WIDE_ROW, NARROW_ROW = {1: 5, 2: 9, 3: 9}, {1: 3, 2: 6, 3: 6}
+"""Levels in a row on wide and narrow screens, at most, by the number of spatial axes."""
 COLUMNS = (
     ("operator", "w", lambda text: True),
     ("window", "w", lambda text: text.window),
@@ -120,7 +123,8 @@ def page(examination: Examination, image: Picture | None = None, what_if: WhatIf
     """
     network = examination.network
     silent = [stage for stage in network.stages if _says_nothing(examination, stage)]
-    stages = [stage for stage in network.stages if stage not in silent]
+    hidden = {stage.name for stage in silent}
+    stages = [stage for stage in network.stages if stage.name not in hidden]
     rows = [(stage, StageText.of(examination, stage)) for stage in stages[:MOST_STAGES]]
     measured = [shift for shift in examination.shifts if shift.value is not None]
     return rendered(
@@ -129,8 +133,12 @@ def page(examination: Examination, image: Picture | None = None, what_if: WhatIf
         version=__version__,
         examination=examination,
         network=network,
+        mostly_lost=any(each.code == "D901" and each.severity != "note" for each in examination.findings),
         counts=[(each, sum(one.severity == each for one in examination.findings)) for each in reversed(SEVERITIES)],
-        findings=_grouped(examination.findings, "stage", "code", "severity", "message", "fixes"),
+        findings=[
+            (parts | {"fixes": [_marked(fix) for fix in parts["fixes"]]}, names)
+            for parts, names in _grouped(examination.findings, "stage", "code", "severity", "message", "fixes")
+        ],
         network_drawn=_drawn(examination, image),
         levels=_levels(examination, image, ""),
         what_if=what_if and _compared(what_if),
@@ -155,6 +163,16 @@ def _grouped(found: Any, name: str, *keys: str) -> list[tuple[dict[str, Any], li
     for each in found:
         places.setdefault(tuple(getattr(each, key) for key in keys), []).append(getattr(each, name))
     return [(dict(zip(keys, parts, strict=True)), names) for parts, names in places.items()]
+
+
+def _marked(fix: str) -> Markup:
+    """Set the options of the command in a sentence apart, each of them whole, so that they can be copied."""
+    fix = printable(fix)
+    marked, at = Markup(""), 0
+    for option in OPTION.finditer(fix):
+        marked += Markup("{}<code>{}</code>").format(fix[at : option.start()], option[0])
+        at = option.end()
+    return marked + Markup("{}").format(fix[at:])
 
 
 def _says_nothing(examination: Examination, stage: Stage) -> bool:
@@ -214,20 +232,19 @@ def _levels(examination: Examination, image: Picture | None, prefix: str) -> dic
         (level, list(drawings(drawn, level, f"{prefix}{number}", picture)), _ends(level.stages))
         for number, level in enumerate(drawn.levels)
     ]
-    return {"problem": "", "pyramid": drawn, "levels": levels}
+    rows = [_even(len(levels), most[drawn.dimensions]) for most in (WIDE_ROW, NARROW_ROW)]
+    return {"problem": "", "pyramid": drawn, "levels": levels, "wide": rows[0], "narrow": rows[1]}
+
+
+def _even(number: int, most: int) -> int:
+    """Return how many stand in a row so that all rows are about as long."""
+    return -(-number // -(-number // most))
 
 
 def _ends(stages: Sequence[str]) -> list[str]:
     """Return the first and the last of several names, cut in their middle to the width of a column."""
-    found = [_short(stages[0], COLUMN)]
-    return found if len(stages) == 1 else [*found, _short(stages[-1], COLUMN - 18)]
-
-
-def _short(name: str, room: float) -> str:
-    letters = len(name)
-    while letters > 3 and measured(shortened(name, letters), 12.5) > room:
-        letters -= 1
-    return shortened(name, letters)
+    found = [fitting(stages[0], COLUMN, 12.5)]
+    return found if len(stages) == 1 else [*found, fitting(stages[-1], COLUMN - 18, 12.5)]
 
 
 def _drawn(examination: Examination, image: Picture | None) -> list[Markup]:

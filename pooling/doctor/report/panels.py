@@ -91,7 +91,7 @@ def panels(drawn: Pyramid, level: Level, *, pictured: bool) -> list[Panel]:
     place = [("object", level.object_text)]
     lost = [("drop", level.dropped_text)] if level.dropped_text else []
     seen = [("field", level.field_text), *(place if whole else []), *lost]
-    title = "map, to scale (the dot)" if tiny else "map, to scale"
+    title = "map (a dot)" if tiny else "map, to scale"
     made = [
         Panel("map", title, level.grid, (*plan, *tiny), (("map", level.cell_text),)),
         of_input("input", "receptive field", drawn.plane, *seen),

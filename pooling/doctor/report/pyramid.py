@@ -393,7 +393,9 @@ def _level(network: Network, objects: Objects, group: list[Stage | None], plane:
     sizes = network.spatial_sizes
     stages = [stage for stage in group if stage is not None]
     last, seen, size = None, _pixels(len(sizes)), sizes
-    for stage in stages:
+    # Of what is no map any more, such as the boxes of a detector, nothing is known of the object.
+    followed = [stage for stage in stages if stage.name in objects.footprints]
+    for stage in followed or stages:
         found = stage.receptive_field
         if found is not None and math.prod(found.size) >= math.prod(seen.size):
             last, seen, size = stage.name, found, stage.output_size
@@ -409,6 +411,7 @@ def _level(network: Network, objects: Objects, group: list[Stage | None], plane:
     reach = seen.size[-2] / 2 if len(sizes) > 1 else plane.height * 0.42
     field = Box(around[0], centre[1] - reach, around[1], centre[1] + reach)
     footprint = None if last is None else objects.footprints.get(last)
+    covered = tuple(pixels / float(step) for pixels, step in zip(objects.size, seen.stride, strict=True))
     dropped = [part for stage in stages for part in _dropped(network, stage, plane)]
     return Level(
         stages=(network.input_name, *(stage.name for stage in stages))
@@ -416,8 +419,8 @@ def _level(network: Network, objects: Objects, group: list[Stage | None], plane:
         else tuple(stage.name for stage in stages),
         size=size,
         stride=tuple(map(float, seen.stride)),
-        footprint=tuple(map(float, objects.size if footprint is None else footprint.cells)),
-        resolved=tuple(map(float, objects.size if footprint is None else footprint.resolved)),
+        footprint=covered if footprint is None else tuple(map(float, footprint.cells)),
+        resolved=covered if footprint is None else tuple(map(float, footprint.resolved)),
         field_size=seen.size,
         columns=columns,
         rows=rows,
@@ -458,7 +461,7 @@ def _dropped(network: Network, stage: Stage, plane: Box) -> Iterator[tuple[Box, 
     before = _pixels(dimensions)
     if stage.inputs[0] != network.input_name:
         before = network.stage(stage.inputs[0]).receptive_field or before
-    words = {1: ("sample",), 2: ("row", "column"), 3: ("slice", "row", "column")}[dimensions]
+    words = {1: ("cell",), 2: ("row", "column"), 3: ("slice", "row", "column")}[dimensions]
     texts = [f"{cells} {word}{'s' * (cells > 1)}" for cells, word in zip(cut, words, strict=True) if cells]
     text = f"drops {', '.join(texts)}"
     shown = [*range(dimensions)][-2:]

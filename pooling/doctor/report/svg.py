@@ -39,7 +39,7 @@ def drawings(
         What lies under the grids; it is embedded once, in the first panel.
     """
     define = "" if picture is None else _image(drawn, level, picture, f"picture{number}")
-    for panel in panels(drawn, level, pictured=picture is not None):
+    for panel in _shown(drawn, panels(drawn, level, pictured=picture is not None)):
         window, label = panel.window, f"map of {level.title} cells"
         if panel.kind == "map":
             window = _box_of_the_largest(drawn, level)
@@ -63,6 +63,14 @@ def drawings(
             ),
         )
         define = ""
+
+
+def _shown(drawn: Pyramid, made: list[Panel]) -> list[Panel]:
+    """Leave out the maps of a signal, which the drawing has to scale as strips; what is said of them stays."""
+    if drawn.dimensions > 1:
+        return made
+    plan, whole, *around = made
+    return [whole._replace(lines=(*plan.lines, *whole.lines)), *around]
 
 
 def _box_of_the_largest(drawn: Pyramid, level: Level) -> Box:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from collections import Counter
 from collections.abc import Iterable, Sequence
 from pathlib import Path
@@ -17,6 +18,7 @@ from pooling.reporting.tables import Column, Layout, titled
 from pooling.signs import printable
 
 from ..analysis.input_sizes import AxisSizes
+from ..analysis.trials import OPTION
 from ..examination import Examination
 from ..lint import Finding
 from ..network import Stage
@@ -106,7 +108,7 @@ def _facts(examination: Examination) -> Iterable[tuple[str, str]]:
     if objects.unknown:
         others = "others are not known" if examination.heads else "not known"
         yield "output maps", f"{others}: {_unknown_outputs(examination)}"
-        yield "objects", f"{words.cells(objects.size)}: not known at the output, because its map is not"
+        yield "objects", f"{words.cells(objects.size)}: {_before_unknown(examination)}"
     elif objects.smallest:
         lost = [
             f"below {count} from {printable(name)} on"
@@ -125,6 +127,16 @@ def _facts(examination: Examination) -> Iterable[tuple[str, str]]:
     measured = [each for each in examination.shifts if each.value is not None]
     if measured:
         yield "shift", _shifts(measured, words.cell)
+
+
+def _before_unknown(examination: Examination) -> str:
+    """Say how far an object can be followed where the map of an output is not known."""
+    best = examination.objects.at_known_heads
+    if best is None:
+        return "not known at the output, because its map is not"
+    left = [cells(each) for each in best.resolved]
+    covered = f"{brief(left) if len(set(left)) == 1 else by(left)} cell{'s' if max(best.resolved) > 1 else ''}"
+    return f"{covered} at {printable(best.stage)}, the finest known map that outputs are read from; not known behind it"
 
 
 def _losses(examination: Examination) -> str:
@@ -167,9 +179,9 @@ def _sizes(sizes: AxisSizes, examination: Examination) -> str:
     clean = (
         f"nothing is left out for {sizes.clean}" if sizes.clean.remainders else "something is left out at every size"
     )
-    if str(sizes.clean) == "any":
+    if str(sizes.clean) == "any" or (sizes.largest is None and str(sizes.clean) == str(sizes.working) != "none"):
         clean = "nothing is left out at any of them"
-    elif sizes.clean_near and sizes.given not in sizes.clean_near:
+    if str(sizes.clean) != "any" and sizes.clean_near and sizes.given not in sizes.clean_near:
         clean += f" (near {sizes.given}: {joined([str(each) for each in sizes.clean_near])})"
     return f"{works}; {clean}"
 
@@ -192,7 +204,7 @@ def _shifts(measured: Sequence[Any], cell: str) -> str:
         )
         words.append(f"{printable(each.stage)} {each.value:.2f}{better}")
     more = f", and {len(measured) - 3} more" if len(measured) > 3 else ""
-    return f"moved by one {cell}, changes of {'; '.join(words)}{more} (0: equivariant, 1: uncorrelated)"
+    return f"change when the input moves by one {cell} (0: equivariant, 1: uncorrelated): {'; '.join(words)}{more}"
 
 
 def _print_findings(examination: Examination, console: Console) -> None:
@@ -224,8 +236,39 @@ def _indented(console: Console, text: str, style: str = "", bullet: str = "") ->
     table = Table.grid()
     table.add_column(width=len(bullet) + 2, no_wrap=True)
     table.add_column(overflow="fold")
-    table.add_row(Text(f"  {bullet}", "green"), Text(text, style))
+    room = max(1, console.width - len(bullet) - 2)
+    table.add_row(Text(f"  {bullet}", "green"), Text(_with_options_whole(text, room), style))
     console.print(table)
+
+
+OPTION_OR_WORD = re.compile(rf"{OPTION.pattern}\S*|\S+")
+
+
+def _with_options_whole(text: str, room: int) -> str:
+    r"""Break a text that has options of the command in it, so that they can be copied into a shell.
+
+    No line ends within an option, and where one ends between two of them, it ends as a shell has it.
+
+    Examples
+    --------
+    >>> print(_with_options_whole("try --set 'a.stride=1' --set 'b.stride=1' there", 30))
+    try --set 'a.stride=1' \
+    --set 'b.stride=1' there
+    """
+    if "--set " not in text:
+        return text
+    words = OPTION_OR_WORD.findall(text)
+    lines, line = [], ""
+    for number, word in enumerate(words):
+        follows = number + 1 < len(words) and word.startswith("--set ") and words[number + 1].startswith("--set ")
+        longer = f"{line} {word}" if line else word
+        # Two signs are left for the mark at the end of a line.
+        if line and len(longer) + 2 * follows > room:
+            within = words[number - 1].startswith("--set ") and word.startswith("--set ")
+            lines.append(line + (" \\" if within else ""))
+            longer = word
+        line = longer
+    return "\n".join([*lines, line])
 
 
 def _print_end(examination: Examination, console: Console) -> None:

@@ -11,9 +11,11 @@ from numpy.typing import NDArray
 
 from pooling.onnx_models.making import ModelProto, NodeProto, make_node, small_model, tensor_info
 
-__all__ = ["Case", "make_case", "single_node"]
+__all__ = ["GRADIENT", "Case", "make_case", "single_node"]
 
 Numbers = NDArray[Any]
+GRADIENT = "gradient of the result"
+"""The input with which a case asks for the gradient of what is pooled, and not for the result."""
 
 
 @dataclass(frozen=True, eq=False)
@@ -62,6 +64,11 @@ class Case:
         """What is pooled."""
         return self.arrays[0]
 
+    @property
+    def gradient(self) -> Numbers | None:
+        """The gradient of the first result, where the case asks for that of what is pooled; else None."""
+        return self.inputs.get(GRADIENT)
+
 
 def single_node(node: NodeProto, opset: int, inputs: Mapping[str, Numbers]) -> ModelProto:
     """Make a model of one pooling node and the shapes of its inputs.
@@ -85,6 +92,7 @@ def make_case(
     data: str = "",
     rules: Sequence[str] = (),
     outputs: int = 1,
+    gradient: Numbers | None = None,
     **attributes: Any,
 ) -> Case:
     """Make a case of an operator, its attributes and its numbers.
@@ -101,6 +109,8 @@ def make_case(
         As in `Case`.
     outputs : int
         2 for the indices of a maximum.
+    gradient : ndarray, optional
+        Gradient of the result, to ask for that of what is pooled.
     **attributes
         Of the node.
 
@@ -120,4 +130,6 @@ def make_case(
     results = ["y", "i"][:outputs]
     node = make_node(operator, names, results, name=operator.lower(), **attributes)
     model = single_node(node, opset, dict(zip(names, arrays, strict=True)))
-    return Case(name or operator.lower(), model, dict(zip(names, arrays, strict=True)), data, tuple(rules))
+    asked = {} if gradient is None else {GRADIENT: gradient}
+    given = {**dict(zip(names, arrays, strict=True)), **asked}
+    return Case(name or operator.lower(), model, given, data, tuple(rules))

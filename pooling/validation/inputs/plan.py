@@ -6,7 +6,7 @@ import itertools
 import math
 import re
 from collections.abc import Iterator, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any
 
 import numpy as np
@@ -20,9 +20,9 @@ from pooling.numerics.inputs import draw
 from pooling.onnx_models.nodes import checked_attributes
 
 from ..pooling_nodes import CannotRunError, PoolingNode, SideInput
-from .case import Case, single_node
+from .case import GRADIENT, Case, single_node
 
-__all__ = ["ORDINARY", "REAL", "SPECIAL", "TAPS", "PlannedCase", "plan_cases", "taps"]
+__all__ = ["ORDINARY", "REAL", "SPECIAL", "TAPS", "PlannedCase", "plan_cases", "plan_gradients", "taps"]
 
 Numbers = NDArray[Any]
 ORDINARY = "ordinary"
@@ -48,6 +48,8 @@ MOST_REGIONS, REGION_CHANNELS = 8, 4
 BY_MAGNITUDE = frozenset({"LpPool", "GlobalLpPool"})
 BY_SUM = frozenset({"AveragePool", "GlobalAveragePool"})
 WITHOUT_WINDOWS = frozenset({"MaxUnpool", "MaxRoiPool", "RoiAlign"})
+DIFFERENTIATED = frozenset({"MaxPool", "AveragePool", "GlobalMaxPool", "GlobalAveragePool"})
+"""Operators of which gradients are compared; the power of a norm with its sign has another one."""
 
 
 @dataclass(frozen=True, eq=False)
@@ -149,6 +151,25 @@ def _drawn(node: PoolingNode, layer: Layer, seed: int | Sequence[int]) -> Iterat
                 node, f"{kind}-{part}" if len(special) > room else kind, {node.proto.input[0]: array}, SPECIAL[kind]
             )
             yield PlannedCase(case, kind, small == shape, True)
+
+
+def plan_gradients(node: PoolingNode, layer: Layer, seed: int | Sequence[int]) -> list[PlannedCase]:
+    """Return what to ask about the gradient of a node: for a gradient of whole numbers, of which sums are exact.
+
+    The parameters are those of `plan_cases`.
+    """
+    dtype: np.dtype[Any] = np.dtype(node.dtype)
+    shape = _small(node.input_shape)
+    if node.operator not in DIFFERENTIATED or dtype.kind in "iu" or math.prod(shape) == 0:
+        return []
+    random = np.random.default_rng(seed)
+    array = random.standard_normal(shape).astype(dtype)
+    gradient = random.integers(-8, 9, layer.output_shape(shape)).astype(dtype)
+    case = _case(node, "gradient", {node.proto.input[0]: array}, "a gradient of whole numbers")
+    del case.node.output[1:]  # indices have no gradient
+    del case.model.graph.output[1:]
+    asked = replace(case, inputs={**case.inputs, GRADIENT: gradient})
+    return [PlannedCase(asked, ORDINARY, shape == node.input_shape, True)]
 
 
 def _case(node: PoolingNode, kind: str, inputs: Mapping[str, Numbers], data: str) -> Case:

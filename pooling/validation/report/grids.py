@@ -16,7 +16,7 @@ from numpy.typing import NDArray
 
 from pooling.geometry import Axis
 
-from ..inputs.case import Case
+from ..inputs.case import GRADIENT, Case
 from ..reduce import axes_of
 from ..runners.results import Result
 from ..verdicts import Kind, Verdict
@@ -87,7 +87,7 @@ class Picture:
 
 
 def draw(case: Case, expected: Result, actual: Result, verdict: Verdict) -> Picture:
-    """Draw a case around its first element that differs.
+    """Draw a case around its first element that differs; one of a gradient with the gradient of the result as input.
 
     Parameters
     ----------
@@ -102,16 +102,17 @@ def draw(case: Case, expected: Result, actual: Result, verdict: Verdict) -> Pict
     -------
     Picture
     """
-    pooled = case.array
+    # A gradient comes from no window of the input.
+    name, pooled = (str(case.node.input[0]), case.array) if case.gradient is None else (GRADIENT, case.gradient)
     wanted, found = (_output(answer, verdict.output) for answer in (expected, actual))
     where = verdict.where if verdict.where is not None else _first_in_one_only(wanted, found)
-    axes = axes_of(case)
+    axes = axes_of(case) if case.gradient is None else None
     placed = axes is not None and len(where) == pooled.ndim
     windows = tuple(axis.window(cell) for axis, cell in zip(axes, where[2:], strict=True)) if axes and placed else ()
     named = _named(case, pooled, wanted, found, where) if verdict.kind is Kind.INDEX else {}
     plane = where[:2] if len(where) > 2 else (0, 0)
     return Picture(
-        tuple(_input_grids(str(case.node.input[0]), pooled, plane, axes, windows, named)),
+        tuple(_input_grids(name, pooled, plane, axes, windows, named)),
         tuple(_output_grids(wanted, found, where, "expected")),
         tuple(_output_grids(found, wanted, where, "actual")),
         _sentence(where, axes, windows) if axes and windows else "",

@@ -35,11 +35,11 @@ from . import (
     window_count,
 )
 from .evidence import Evidence, Setting
-from .rule import EachCell, NoAnswer, Rule, WholeAnswer
+from .rule import EachCell, NoAnswer, OfGradient, Rule, WholeAnswer
 
 __all__ = ["RULES", "Rule", "applicable_rules", "broken_rule"]
 
-S = TypeVar("S", NoAnswer, WholeAnswer, EachCell)
+S = TypeVar("S", NoAnswer, WholeAnswer, EachCell, OfGradient)
 FAMILIES = (
     window_count,
     ceil_mode,
@@ -95,6 +95,7 @@ def _signs(of: type[S]) -> list[tuple[str, S]]:
 
 
 _OF_NO_ANSWER, _OF_WHOLE_ANSWERS, _OF_CELLS = _signs(NoAnswer), _signs(WholeAnswer), _signs(EachCell)
+_OF_GRADIENTS = _signs(OfGradient)
 
 
 def broken_rule(case: Case, expected: Result, verdict: Verdict, actual: Result | None = None) -> str | None:
@@ -136,6 +137,8 @@ def broken_rule(case: Case, expected: Result, verdict: Verdict, actual: Result |
     evidence = Evidence.of(case, expected, verdict, actual)
     if verdict.kind in (Kind.REFUSES, Kind.CRASHES) or expected.unsupported is not None:
         return next((key for key, sign in _OF_NO_ANSWER if sign.shows(evidence)), None)
+    if case.gradient is not None:
+        return next((key for key, sign in _OF_GRADIENTS if sign.shows(evidence)), None)
     whole = next((key for key, sign in _OF_WHOLE_ANSWERS if sign.shows(evidence)), None)
     if whole is not None or not evidence.cells or not evidence.axes:
         return whole

@@ -7,8 +7,12 @@ from typing import Any
 
 import numpy as np
 
+import pooling
+from pooling.onnx_models import layer_from_node
+
 from ..inputs.case import Case
-from .rule import EachCell, Rule, torch_text
+from .evidence import Evidence
+from .rule import EachCell, OfGradient, Rule, torch_text
 from .samples import Samples
 
 
@@ -23,6 +27,21 @@ def _divisors(draw: Samples) -> Iterator[Case]:
     )
 
 
+def _gradient_divides_by_kernel(it: Evidence) -> bool:
+    """Whether the gradient divides by the whole kernel also where a window touches cells behind the padding."""
+    gradient, found = it.case.gradient, it.found
+    if it.operator != "AveragePool" or gradient is None or found is None or found.shape != it.shape:
+        return False
+    layer = layer_from_node(it.node, it.opset, it.shape)
+    if not any(axis.ceil_overhang for axis in layer.axes(it.shape)):
+        return False
+    backward: Any = getattr(pooling, f"{layer.function}_backward")
+    arguments = {**layer.arguments, "divisor_override": it.tap_count}
+    wide, sizes = gradient.astype(np.float64), np.abs(gradient.astype(np.float64))
+    other, magnitude = (backward(each, it.array.astype(np.float64), **arguments) for each in (wide, sizes))
+    return it.isclose(other, found, magnitude)
+
+
 DIVISOR_COUNTS_DECLARED_PADDING = Rule(
     "divisor-counts-declared-padding",
     "the divisor stops at declared padding",
@@ -35,7 +54,10 @@ DIVISOR_COUNTS_DECLARED_PADDING = Rule(
         and bool(it.attributes.get("count_include_pad"))
         and any(axis.ceil_overhang for axis in it.axes)
     ),
-    diagnose=(EachCell(lambda it, *cell: it.has_other_divisor(*cell, overhanging=True)),),
+    diagnose=(
+        EachCell(lambda it, *cell: it.has_other_divisor(*cell, overhanging=True)),
+        OfGradient(_gradient_divides_by_kernel),
+    ),
     remedy="divide the sum of the windows by the divisors as a constant; `pooling repair` does",
     confounder=True,
     implies=("ceil-partial-window",),

@@ -11,7 +11,7 @@ from ..inputs.case import Case
 from .evidence import Cell, Evidence, Setting
 from .samples import Samples
 
-__all__ = ["OWN", "EachCell", "NoAnswer", "Rule", "Strength", "WholeAnswer", "onnx_text", "torch_text"]
+__all__ = ["OWN", "EachCell", "NoAnswer", "OfGradient", "Rule", "Strength", "WholeAnswer", "onnx_text", "torch_text"]
 
 OWN = "this library, where ONNX is silent"
 """The source of what no other text settles."""
@@ -65,6 +65,14 @@ class EachCell:
     """How surely."""
 
 
+@dataclass(frozen=True)
+class OfGradient:
+    """How a breach looks in a gradient; with the attributes of `NoAnswer`."""
+
+    shows: Callable[[Evidence], bool]
+    strength: Strength = Strength.SPECIFIC
+
+
 def _never(setting: Setting) -> bool:
     return False
 
@@ -86,7 +94,7 @@ class Rule:
     applies: Callable[[Setting], bool] = field(default=_never, repr=False, compare=False)
     """Whether it applies to a node's attributes and shape. Rules about numbers alone never do, since they would apply
     to every node of their operator; the cases that have such numbers name them."""
-    diagnose: tuple[NoAnswer | WholeAnswer | EachCell, ...] = field(default=(), repr=False, compare=False)
+    diagnose: tuple[NoAnswer | WholeAnswer | EachCell | OfGradient, ...] = field(default=(), repr=False, compare=False)
     """How a breach of it looks; nothing is attributed to a rule without any."""
     remedy: str = ""
     """What to write instead in a model that has to give the same in every runtime."""

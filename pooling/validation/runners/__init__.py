@@ -25,7 +25,7 @@ from .onnxruntime import OnnxRuntimeRuntime
 from .opencv import OpenCv
 from .openvino import OpenVino
 from .ours import Kernels, Oracle, Portable, portable_model
-from .torch import Torch
+from .torch import Torch, TorchCompile
 from .tract import Tract
 
 __all__ = ["ORACLE", "RUNTIMES", "Runtime", "Unsupported", "chosen", "installed", "portable_model", "runtime_of"]
@@ -42,6 +42,7 @@ RUNTIMES: Mapping[str, Runtime] = {
         OnnxReference(),
         OpenVino(),
         Torch(),
+        TorchCompile(),
         Jax(),
         OpenCv(),
         Tract(),
@@ -91,6 +92,8 @@ def installed() -> dict[str, str]:
 def chosen(names: Iterable[str] | None) -> dict[str, str]:
     """Return the versions of the runtimes to ask: those named, or all that are installed; the oracle is always asked.
 
+    Those that compile each node are asked only where they are named.
+
     Raises
     ------
     ValueError
@@ -98,7 +101,7 @@ def chosen(names: Iterable[str] | None) -> dict[str, str]:
     """
     there = installed()
     if names is None:
-        return {name: version for name, version in there.items() if name != ORACLE}
+        return {name: version for name, version in there.items() if name != ORACLE and not RUNTIMES[name].compiles}
     found = {}
     for name in names:
         version = runtime_of(name).version()

@@ -38,6 +38,10 @@ class Runtime(ABC):
     """Whether it takes seconds for maps on which others take milliseconds; such a runtime gets fewer channels."""
     whole: ClassVar[bool] = False
     """Whether it takes models of many nodes, and optimises them."""
+    compiles: ClassVar[bool] = False
+    """Whether it compiles each node, which takes seconds: it is asked only where it is named, and may take longer."""
+    differentiates: ClassVar[bool] = False
+    """Whether it has gradients; it is asked for them where a runtime that `compiles` is, too."""
 
     def __init_subclass__(cls, **keywords: Any) -> None:
         super().__init_subclass__(**keywords)
@@ -79,6 +83,23 @@ class Runtime(ABC):
         Exception
             Whatever it raises says why the model is not supported; `Unsupported` says it in a sentence.
         """
+
+    def gradient(self, model: bytes, inputs: Mapping[str, Array], grad_output: Array) -> Array:
+        """Return the gradient of what a node pools.
+
+        Parameters
+        ----------
+        model, inputs
+            As in `run`.
+        grad_output : ndarray
+            Gradient of the first output.
+
+        Raises
+        ------
+        Exception
+            As `run`.
+        """
+        raise Unsupported(f"{self.name} computes no gradients")
 
 
 def only_node(model: bytes) -> tuple[onnx.NodeProto, int]:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import inspect
 import math
 from collections.abc import Mapping, Sequence
 from functools import partial
@@ -54,6 +55,7 @@ class Kernels(_Own):
     """The compiled kernels of this library."""
 
     name = "pooling"
+    differentiates = True
 
     def load(self, threads: int) -> None:
         """Use so many threads."""
@@ -67,6 +69,12 @@ class Kernels(_Own):
         layer: Any = layer_from_node(node, opset, arrays[0].shape)
         return _answer(node, arrays[0].shape, layer(*arrays))
 
+    def gradient(self, model: bytes, inputs: Mapping[str, Array], grad_output: Array) -> Array:
+        """Return the gradient of what one node pools."""
+        node, opset, arrays = _read(model, inputs)
+        found: Array = layer_from_node(node, opset, arrays[0].shape).backward(grad_output, arrays[0])
+        return found
+
 
 class Oracle(_Own):
     """The definitions of this library, one window after another: slow, literal, exact but for one rounding.
@@ -76,6 +84,7 @@ class Oracle(_Own):
 
     name = "oracle"
     slow = True
+    differentiates = True
 
     def run(self, model: bytes, inputs: Mapping[str, Array]) -> Sequence[Array]:
         """Work out what one node has to give."""
@@ -91,6 +100,20 @@ class Oracle(_Own):
             if node.op_type in PER_PLANE:
                 return _answer(node, shape, _of_planes(define, layer, arrays[0]))
             return _answer(node, shape, define(*arrays, **layer.arguments))
+
+    def gradient(self, model: bytes, inputs: Mapping[str, Array], grad_output: Array) -> Array:
+        """Work out the gradient of what one node pools."""
+        node, opset, (array, *_) = _read(model, inputs)
+        layer = layer_from_node(node, opset, array.shape)
+        define: Any = getattr(reference, f"{layer.function}_backward")
+        # Some arguments matter for the result alone.
+        known = inspect.signature(define).parameters
+        arguments: dict[str, Any] = {name: value for name, value in layer.arguments.items() if name in known}
+        if layer.function.startswith("global_"):
+            arguments["dimensions"] = layer.dimensions
+        with np.errstate(all="ignore"):
+            found: Array = define(grad_output, array, **arguments)
+        return found
 
 
 def _of_planes(define: Any, layer: Layer, array: Array) -> Any:

@@ -22,7 +22,7 @@ import time
 import weakref
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager, suppress
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from importlib import import_module
 from pathlib import Path
 from typing import IO, TYPE_CHECKING, Any, Self
@@ -32,13 +32,14 @@ from numpy.typing import NDArray
 
 from pooling.numerics.inputs import dtype_named
 
+from ..inputs.case import GRADIENT
 from . import Unsupported, runtime_of
 from .results import Result
 
 if TYPE_CHECKING:
     from ..inputs.case import Case
 
-__all__ = ["Limits", "RuntimeProcess", "memory_is_watched", "quiet_environment", "run_cases"]
+__all__ = ["Limits", "RuntimeProcess", "memory_is_watched", "patient", "quiet_environment", "run_cases"]
 
 Array = NDArray[Any]
 GIB = 2**30
@@ -56,6 +57,8 @@ SENTENCE = 400
 """Signs of a refusal that are kept."""
 ENDED_BY_SYSTEM = hasattr(fcntl, "F_SETSIG")
 """Whether the system itself ends the processes with this one."""
+PATIENCE = 10
+"""How many times as long as others a runtime that compiles may take."""
 READY = "ready"
 STOPPED = "was stopped"
 _running: weakref.WeakSet[RuntimeProcess] = weakref.WeakSet()
@@ -109,6 +112,15 @@ class Limits:
             raise ValueError(f"limit_seconds={self.seconds} must be positive")
         if self.memory <= 0:
             raise ValueError(f"limit_memory={self.memory / GIB:g} must be positive, in GiB")
+
+
+def patient(runtime: str, limits: Limits) -> Limits:
+    """Return the limits of a runtime: those that compile each node may take `PATIENCE` times as long."""
+    try:
+        compiles = runtime_of(runtime).compiles
+    except ValueError:  # of one that cannot be loaded, which its process says
+        return limits
+    return replace(limits, seconds=PATIENCE * limits.seconds) if compiles else limits
 
 
 class RuntimeProcess:
@@ -423,7 +435,7 @@ def run_cases(
         One for each case. A case that ends the process costs its own answer only.
     """
     answers = []
-    with RuntimeProcess(runtime, limits, threads) as process:
+    with RuntimeProcess(runtime, patient(runtime, limits or Limits()), threads) as process:
         for done, case in enumerate(cases):
             if progress is not None:
                 progress(done, len(cases), case.name)
@@ -484,7 +496,8 @@ def serve(name: str, folder: str, threads: str, seconds: str, lifeline: str) -> 
                 with question.open("rb") as file:
                     arrays, _ = _read(file)
                 inputs = {key.removeprefix("input "): array for key, array in arrays.items() if key != "model"}
-                outputs = runtime.run(arrays["model"].tobytes(), inputs)
+                model, wanted = arrays["model"].tobytes(), inputs.pop(GRADIENT, None)
+                outputs = runtime.run(model, inputs) if wanted is None else [runtime.gradient(model, inputs, wanted)]
                 results = {f"output {number}": np.asarray(output) for number, output in enumerate(outputs)}
                 for array in results.values():
                     if array.dtype.hasobject:

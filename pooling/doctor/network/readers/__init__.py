@@ -6,6 +6,7 @@ text      from layers as text
 module    from a module of torch
 sources   from the name of a model of a library, or of a function that makes one
 exported  from a program of torch.export
+files     what a file is that holds no network
 """
 
 from __future__ import annotations
@@ -17,12 +18,14 @@ from typing import Any
 
 from pooling.errors import type_error, value_error
 from pooling.layer import EXPORT, Layer, Sequential, is_of_torch, kind_of
+from pooling.reporting.formats import joined
 
 from ..graph import Graph
 from ..network import Network, NetworkError
+from .files import about_file, about_folder
 from .sources import from_source, is_source
 
-__all__ = ["is_of_module", "read", "read_graph"]
+__all__ = ["is_of_module", "read", "read_graph", "shape_of_input"]
 
 
 InputShape = Sequence[int] | Mapping[str, Sequence[int]]
@@ -64,8 +67,10 @@ def read(source: Any, input_shape: InputShape | None = None) -> Network:
     ['0_MaxPool2d', '1_GlobalAvgPool2d']
     """
     graph = read_graph(source, input_shape)
-    if input_shape is None or isinstance(input_shape, Mapping) or is_of_module(source):
+    if input_shape is None or is_of_module(source):
         return graph.infer()
+    if isinstance(input_shape, Mapping):
+        return graph.infer(shape_of_input(graph, input_shape))
     return graph.infer(tuple(input_shape))
 
 
@@ -98,12 +103,9 @@ def read_graph(source: Any, input_shape: InputShape | None = None) -> Graph:
     if is_of_module(source):
         return from_source(str(os.fspath(source)), input_shape)
     if isinstance(input_shape, Mapping):
-        raise value_error(
-            "read",
-            "names inputs, which only a module of torch has by name",
-            "give one shape, such as (1, 3, 224, 224)",
-            argument=("input_shape", input_shape),
-        )
+        graph = read_graph(source)
+        shape_of_input(graph, input_shape)
+        return graph
     if isinstance(source, (Sequential, Layer)):
         from .layers import from_sequential
 
@@ -114,6 +116,11 @@ def read_graph(source: Any, input_shape: InputShape | None = None) -> Graph:
         return from_text(source, input_shape)
     if not isinstance(source, (str, bytes, os.PathLike)) and type(source).__name__ != "ModelProto":
         raise type_error("read", f"{_wrong_source(source)}")
+    if isinstance(source, (str, os.PathLike)):
+        path = os.fspath(source)
+        other = about_folder(path) if os.path.isdir(path) else about_file(path)
+        if other:
+            raise NetworkError(other)
     try:
         from .onnx import from_onnx
     except ImportError as error:
@@ -121,6 +128,27 @@ def read_graph(source: Any, input_shape: InputShape | None = None) -> Graph:
             f"reading ONNX models needs {error.name}; install it with pip install 'ndpooling[onnx]'"
         ) from error
     return from_onnx(source, None if input_shape is None else len(input_shape))
+
+
+def shape_of_input(graph: Graph, shapes: Mapping[str, Sequence[int]]) -> tuple[int, ...]:
+    """Return the shape of the input that a graph is about, of shapes by name.
+
+    Raises
+    ------
+    ValueError
+        If another input is named: only a module of torch takes a shape for each.
+    """
+    unknown = [name for name in shapes if name != graph.input_name]
+    if unknown:
+        others = f" ({joined(list(graph.others))} keep the shapes that the model gives them)" if graph.others else ""
+        raise value_error(
+            "examine",
+            f"names {joined([repr(name) for name in unknown])}, and the input of {graph.name} is "
+            f"{graph.input_name!r}{others}",
+            f"give --input-shape, or --input {graph.input_name}=SHAPE",
+            argument=("input_shape", dict(shapes)),
+        )
+    return tuple(shapes[graph.input_name])
 
 
 def is_of_module(source: Any) -> bool:

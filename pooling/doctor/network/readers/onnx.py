@@ -73,7 +73,7 @@ def from_onnx(source: Any, rank: int | None = None) -> Graph:
         name = str(model.graph.name) if folder is None else str(source)
         name = name if name.isprintable() else repr(name)
         if not model.ir_version or not model.HasField("graph"):
-            raise NetworkError(f"{name} is not an ONNX model (it has no graph)")
+            raise NetworkError(f"{name} is not an ONNX model (it has no graph); export it again")
         _check_names(model)
         hints = hinted_sizes({each.key: each.value for each in model.metadata_props})
         model = inlined("read", model)

@@ -13,6 +13,7 @@ import os
 import re
 import sys
 from collections.abc import Callable, Mapping, Sequence
+from contextlib import redirect_stdout
 from pathlib import Path
 from typing import Any, NamedTuple
 
@@ -20,13 +21,11 @@ from pooling.signs import first_line
 
 from ..graph import Graph
 from ..network import NetworkError
+from .files import EXPORTED, PICKLES, about_file, about_missing
 
 __all__ = ["LIBRARIES", "from_source", "is_source"]
 
 InputShape = Sequence[int] | Mapping[str, Sequence[int]]
-PICKLES = (".pt", ".pth", ".ckpt", ".pkl", ".bin", ".torchscript")
-"""Files of torch that are pickles, or programs of TorchScript."""
-EXPORTED = ".pt2"
 FACTORY = re.compile(r"[A-Za-z_]\w*(\.\w+)*:[A-Za-z_]\w*(\.\w+)*")
 NEAR = 3
 """Names that are proposed for one that is not known."""
@@ -77,11 +76,7 @@ def from_source(text: str, input_shape: InputShape | None = None) -> Graph:
     suffix = Path(text).suffix.lower()
     library, _, name = text.partition(":")
     if library not in LIBRARIES and suffix in PICKLES:
-        raise NetworkError(
-            f"{text} is a pickle or a TorchScript archive, which runs code of whoever wrote it when it is loaded; it "
-            "is not loaded; give the function that makes the module, package.module:factory, or save the module with "
-            "torch.export.save or torch.onnx.export"
-        )
+        raise NetworkError(about_file(text) or about_missing(text))
     torch = _needed("torch", text)
     if library in LIBRARIES:
         _needed(LIBRARIES[library].package, text)
@@ -94,18 +89,21 @@ def from_source(text: str, input_shape: InputShape | None = None) -> Graph:
         made = _of_factory(torch, library, name)
     from .module import from_module
     from .module.graph import completed_shape
+    from .module.inputs import example_shape
 
     shape: InputShape | None = input_shape
     notes = []
     if shape is None and made.shape is not None:
         shape = made.shape
-        notes.append(made.note or f"no input shape was given; {'x'.join(map(str, shape))} is what {library} says of it")
-    elif shape is not None and not isinstance(shape, Mapping):
+        origin = LIBRARIES[library].shape if library in LIBRARIES else ""
+        notes.append(made.note or f"no input shape was given; {'x'.join(map(str, shape))} is {origin}")
+    elif made.shape is not None and shape is not None and not isinstance(shape, Mapping):
         shape = completed_shape(shape, made.shape)
     if shape is None:
+        example = example_shape(made.module)
         raise NetworkError(
-            f"{text} says no input shape; give --input-shape 1x3x224x224 (in Python: input_shape=(1, 3, 224, 224)), or "
-            "for several inputs --input NAME=1x3x224x224 for each"
+            f"{text} says no input shape; give --input-shape {'x'.join(map(str, example))} (in Python: "
+            f"input_shape={example}), or for several inputs --input NAME=1x3x224x224 for each"
         )
     return from_module(made.module, shape, name=text, notes=notes, made_for=made.shape)
 
@@ -123,19 +121,21 @@ def _needed(package: str, text: str) -> Any:
 
 def _without_weights(torch: Any, text: str, make: Callable[[], Any]) -> Any:
     """Make a module without weights; where that does not work, with random ones."""
-    try:
-        with torch.device("meta"):
+    # What foreign code prints is none of the doctor's output, which may be JSON.
+    with torch.random.fork_rng(devices=[]), redirect_stdout(sys.stderr):
+        try:
+            with torch.device("meta"):
+                return make()
+        except (KeyboardInterrupt, MemoryError):
+            raise
+        except BaseException:  # whatever its code makes of tensors without data
+            pass
+        try:
             return make()
-    except (KeyboardInterrupt, MemoryError):
-        raise
-    except BaseException:  # whatever its code makes of tensors without data
-        pass
-    try:
-        return make()
-    except (KeyboardInterrupt, MemoryError):
-        raise
-    except BaseException as error:  # sys.exit in foreign code too
-        raise NetworkError(f"{text} cannot be made: {type(error).__name__}: {first_line(error)}") from error
+        except (KeyboardInterrupt, MemoryError):
+            raise
+        except BaseException as error:  # sys.exit in foreign code too
+            raise NetworkError(f"{text} cannot be made: {type(error).__name__}: {first_line(error)}") from error
 
 
 # ---------------------------------------------------------------------------------------------------------------------
@@ -227,12 +227,14 @@ class Library(NamedTuple):
 
     package: str
     make: Callable[[Any, str], Made]
+    shape: str
+    """What the input shape is that it says of a model."""
 
 
 LIBRARIES = {
-    "timm": Library("timm", _timm),
-    "torchvision": Library("torchvision", _torchvision),
-    "ultralytics": Library("ultralytics", _ultralytics),
+    "timm": Library("timm", _timm, "the size in timm's own configuration of it (pretrained_cfg)"),
+    "torchvision": Library("torchvision", _torchvision, "the size that torchvision made it for"),
+    "ultralytics": Library("ultralytics", _ultralytics, "the size that ultralytics trains it at by default"),
 }
 
 
@@ -255,8 +257,13 @@ def _of_factory(torch: Any, package: str, name: str) -> Made:
     if added:
         sys.path.insert(0, here)
     try:
-        found = importlib.import_module(package)
+        with redirect_stdout(sys.stderr):
+            found = importlib.import_module(package)
     except ModuleNotFoundError as error:
+        if package.endswith(".py") and Path(package).is_file():
+            file = Path(package)
+            where = "" if file.parent == Path(".") else f", in its folder {file.parent}"
+            raise NetworkError(f"{text}: {package} is a file; give its module, {file.stem}:{name}{where}") from error
         if error.name and (package == error.name or package.startswith(f"{error.name}.")):
             raise NetworkError(
                 f"{text}: there is no module {error.name!r}; it must be installed, or lie in the current folder"
@@ -273,7 +280,9 @@ def _of_factory(torch: Any, package: str, name: str) -> Made:
         if not hasattr(found, part):
             names = [each for each in vars(found) if not each.startswith("_")] if hasattr(found, "__dict__") else []
             near = difflib.get_close_matches(part, names, NEAR, 0.5)
-            asked = f"; do you mean {' or '.join(near)}?" if near else ""
+            made = [each for each in names if _is_of(found, each, package)]
+            others = near or made[:NEAR]
+            asked = f"; do you mean {' or '.join(others)}?" if others else "; give one of its functions or classes"
             raise NetworkError(f"{text}: {package} has no {name!r}{asked}")
         found = getattr(found, part)
     if isinstance(found, torch.nn.Module):
@@ -290,6 +299,12 @@ def _of_factory(torch: Any, package: str, name: str) -> Made:
     if not isinstance(module, torch.nn.Module):
         raise NetworkError(f"{text} returns an object of type {type(module).__name__}; it must make a torch.nn.Module")
     return Made(module)
+
+
+def _is_of(found: Any, name: str, package: str) -> bool:
+    """Whether a module of Python has a function or class of that name which it defines itself."""
+    each = getattr(found, name, None)
+    return callable(each) and getattr(each, "__module__", None) == package
 
 
 def _required(factory: Callable[..., Any]) -> list[str]:

@@ -20,12 +20,13 @@ from .display import Drawing
 from .layout import laid_out
 from .maps import drawn_maps
 from .scene import Photograph
+from .sentences import headline
 from .strips import strips
 
 if TYPE_CHECKING:
     from ...examination import Examination
 
-__all__ = ["NARROW", "WIDE", "drawing"]
+__all__ = ["NARROW", "WIDE", "drawing", "sentence"]
 
 WIDE, NARROW = 1280, 840
 """CSS pixels across: what a page shows on a screen of 1600 and of 900 pixels; a file has the first."""
@@ -70,3 +71,20 @@ def drawing(examination: Examination, image: Picture | None = None, width: int =
     maps = drawn_maps(examination)
     photograph = Photograph.of(maps, image)
     return (strips if maps.dimensions == 1 else laid_out)(maps, photograph, width)
+
+
+def sentence(examination: Examination) -> str:
+    """Return what stands in large type above the drawing, without drawing anything.
+
+    Raises
+    ------
+    ValueError
+        If the network has no spatial axes.
+
+    Examples
+    --------
+    >>> from pooling.doctor import examine
+    >>> sentence(examine("conv3/2x16@stem conv3/2x32@down", (1, 3, 64, 64), object_size=2))
+    'A 2-pixel object is half a cell at stride 4: it is lost at down'
+    """
+    return headline(drawn_maps(examination))[0]

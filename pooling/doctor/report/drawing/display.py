@@ -5,6 +5,7 @@ Nothing here knows a file format. `pooling.doctor.report.drawing.svg` and `.rast
 
 from __future__ import annotations
 
+import re
 import unicodedata
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, field
@@ -30,6 +31,7 @@ __all__ = [
     "arrow",
     "fitting",
     "hatched",
+    "in_two",
     "measured",
     "rectangle",
     "row_of",
@@ -53,6 +55,8 @@ ADVANCES = {bold: [int(number) for number in text.split()] for bold, text in ((F
 WIDE_SIGN, OTHER_SIGN = 105, 104
 """Of signs of East Asia, and of all others."""
 SPARE = 1.02
+INNER_SPACE = re.compile(r"(?<!\bstride) ")
+"""Where a line may end: a number stays with what it measures."""
 ASCENT, DESCENT = 0.8, 0.22
 """How far letters reach above and below their line, in font sizes."""
 
@@ -106,6 +110,8 @@ def fitting(words: str, room: float, size: float, *, bold: bool = False) -> str:
     ]
     if fits:
         return fits[-1]
+    if len(tail) < len(words) and measured(f"…{tail}", size, bold=bold) <= room:
+        return f"…{tail}"
     least, most = 1, len(words) - 1
     while least < most:  # the most signs that fit
         middle = (least + most + 1) // 2
@@ -114,6 +120,27 @@ def fitting(words: str, room: float, size: float, *, bold: bool = False) -> str:
         else:
             most = middle - 1
     return _without_middle(words, least)
+
+
+def in_two(name: str, room: float, size: float, *, bold: bool = False) -> tuple[str, str]:
+    """Break the path of a module into two lines, as late as both fit; the first is empty where one line is enough.
+
+    Examples
+    --------
+    >>> in_two("decoder.blocks.0", 70, 12, bold=True), in_two("layer1", 70, 12), in_two("a_name_without_parts", 70, 12)
+    (('decoder.', 'blocks.0'), ('', 'layer1'), ('', 'a_…_parts'))
+    """
+    name = printable(name)
+    if measured(name, size, bold=bold) > room:
+        tail = len(_last_parts(name))
+        for at in [len(name) - tail, *(at + 1 for at, sign in enumerate(name) if sign in "./")]:
+            lines = name[:at], name[at:]
+            if all(line and measured(line, size, bold=bold) <= room for line in lines):
+                return lines
+        first = name[: len(name) - tail]
+        if first and measured(first, size, bold=bold) <= room:
+            return first, fitting(name[len(first) :], room, size, bold=bold)
+    return "", fitting(name, room, size, bold=bold)
 
 
 def _last_parts(words: str) -> str:
@@ -267,7 +294,7 @@ def wrapped(words: str, room: float, size: float, *, bold: bool = False) -> list
 
 def _broken(words: str, room: float, size: float, bold: bool) -> list[str]:
     lines: list[str] = []
-    for word in printable(words).split(" "):
+    for word in INNER_SPACE.split(printable(words)):
         longer = f"{lines[-1]} {word}" if lines else word
         if lines and measured(longer, size, bold=bold) <= room:
             lines[-1] = longer

@@ -7,7 +7,7 @@ each box what it is. A network whose maps shrink and grow again has a row for ea
 from __future__ import annotations
 
 import math
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, field
 
 from pooling.reporting.formats import by
@@ -27,6 +27,7 @@ from .display import (
     arrow,
     fitting,
     hatched,
+    in_two,
     measured,
     rectangle,
     row_of,
@@ -36,7 +37,7 @@ from .maps import MOST_ROW, DrawnMap, DrawnMaps
 from .scene import Photograph
 from .sentences import described, field_sentence, headline, object_text, subtitle
 
-__all__ = ["foot", "header", "laid_out", "torn"]
+__all__ = ["far_sides", "foot", "header", "laid_out", "torn"]
 
 MARGIN = 22.0
 LETTERS = 12.0
@@ -133,7 +134,9 @@ def laid_out(maps: DrawnMaps, photograph: Photograph, width: float) -> Drawing:
     for number, column in enumerate(columns):
         items += _box(maps, column, photograph, number)
     items += _flags(columns)
-    ends = [_labels(items, column, label_top) for column in columns]
+    names = [in_two(column.each.label, column.room - 6, LETTERS, bold=True) for column in columns]
+    label_top += PITCH * any(first for first, _ in names)
+    ends = [_labels(items, column, name, label_top) for column, name in zip(columns, names, strict=True)]
     height = foot(items, maps, width, _enlarged(items, maps, columns, photograph, max(ends) + 10))
     boxes = tuple(
         Placed(column.each.label, column.each.kind, column.face, column.depth, column.copies) for column in columns
@@ -167,7 +170,8 @@ def foot(items: list[Item], maps: DrawnMaps, width: float, top: float) -> float:
     """Explain the signs, and say where the drawing ends."""
     one = maps.dimensions == 1
     signs = [("object", "the object"), ("cell", "what one cell sees of the input (receptive field)")]
-    signs += [("skip", "skips")] * bool(maps.skips or any(each.joins for each in maps.maps))
+    # Of a signal, skips within a strip are not drawn.
+    signs += [("skip", "skips")] * bool(maps.skips or (not one and any(each.joins for each in maps.maps)))
     signs += [("flag", "outputs")] * any(each.flag for each in maps.maps)
     signs += [("unknown", "not known")] * any(each.kind == "unknown" for each in maps.maps)
     told = "strips lie on one time axis" if one else "side: size of the map, logarithmic"
@@ -357,25 +361,10 @@ def _box(maps: DrawnMaps, column: _Column, photograph: Photograph, number: int) 
 
 
 def _slab(face: Box, depth: Point, each: DrawnMap, role: str) -> list[Item]:
-    """Draw a box: its face, its top and its right side."""
+    """Draw a box: its face, its top and its right side; of a volume, its planes."""
     dx, dy = depth
-    top = (
-        (face.left, face.top),
-        (face.left + dx, face.top - dy),
-        (face.right + dx, face.top - dy),
-        (face.right, face.top),
-    )
-    side = (
-        (face.right, face.top),
-        (face.right + dx, face.top - dy),
-        (face.right + dx, face.bottom - dy),
-        (face.right, face.bottom),
-    )
-    items: list[Item] = [
-        Polygon(top, Palette.TOP, Palette.INK, 0.8, role=role),
-        Polygon(side, Palette.SIDE, Palette.INK, 0.8, role=role),
-        Polygon(rectangle(face), Palette.FACE, Palette.INK, 1.0, role=role),
-    ]
+    items: list[Item] = [*far_sides(face, depth, 0.8, role)]
+    items.append(Polygon(rectangle(face), Palette.FACE, Palette.INK, 1.0, role=role))
     planes = round(math.log2(each.size[0])) + 1 if len(each.size) == 3 else 0
     for plane in range(1, planes):
         share = plane / planes
@@ -383,6 +372,16 @@ def _slab(face: Box, depth: Point, each: DrawnMap, role: str) -> list[Item]:
         across = ((face.left + x, face.top - y), (face.right + x, face.top - y), (face.right + x, face.bottom - y))
         items.append(Curve(across, Palette.INK, 0.7, opacity=0.6, role="plane"))
     return items
+
+
+def far_sides(face: Box, depth: Point, width: float, role: str) -> Iterator[Item]:
+    """Yield the top and the right side of a box with that face."""
+    dx, dy = depth
+    far = (face.right + dx, face.top - dy)
+    top = ((face.left, face.top), (face.left + dx, face.top - dy), far, (face.right, face.top))
+    side = ((face.right, face.top), far, (face.right + dx, face.bottom - dy), (face.right, face.bottom))
+    yield Polygon(top, Palette.TOP, Palette.INK, width, role=role)
+    yield Polygon(side, Palette.SIDE, Palette.INK, width, role=role)
 
 
 def torn(box: Box, role: str = "") -> list[Item]:
@@ -616,8 +615,8 @@ def _lines(each: DrawnMap, apart: bool) -> list[tuple[str, str, bool]]:
         told = [(each.label, Palette.INK, True), ("not known", Palette.MUTED, False)]
         return [*told, (counted(len(each.stages), "stage"), Palette.MUTED, False)]
     shape = [each.shape_text]
-    if apart and each.kind == "map":
-        shape = [f"{each.channels} ch.", by(each.size)]
+    if apart:
+        shape = [f"{each.channels} ch.", by(each.size)] if each.kind == "map" else each.shape_text.split()
     lines = [(each.label, Palette.INK, True), *((words, Palette.INK, False) for words in shape)]
     muted = (each.stride_text, each.blocks_text, _more(each))
     return lines + [(words, Palette.MUTED, False) for words in muted]
@@ -628,13 +627,18 @@ def _more(each: DrawnMap) -> str:
     return row_of([counted(each.joins, "skip") if each.joins else "", tokens])
 
 
-def _labels(items: list[Item], column: _Column, top: float) -> float:
-    """Write what a box is; return where that ends."""
+def _labels(items: list[Item], column: _Column, name: tuple[str, str], top: float) -> float:
+    """Write what a box is; return where that ends. The last line of its name is the first below `top`."""
+    (whole, colour, bold), *rest = column.labels
+    lines = [(name[1], whole, colour, bold)]
+    lines += [(fitting(words, column.room - 6, LETTERS, bold=dark), words, tone, dark) for words, tone, dark in rest]
+    if name[0]:
+        lines.insert(0, (name[0], whole, colour, bold))
+        top -= PITCH
     y = top
-    for words, colour, bold in column.labels:
+    for shown, words, colour, bold in lines:
         if words:
             y += PITCH
-            shown = fitting(words, column.room - 6, LETTERS, bold=bold)
             items.append(Text((_middle(column), y), shown, LETTERS, colour, bold, "middle", whole=words, role="label"))
     return y
 

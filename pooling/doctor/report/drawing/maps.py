@@ -269,7 +269,14 @@ def drawn_maps(examination: Examination) -> DrawnMaps:
     maps = _named(maps, labels)
     maps = _with_row(maps, len(network.stages))
     heads = _heads(network, examination.objects)
-    maps, last = _with_flags(network, maps, heads, place, pairs)
+    several = {
+        place[name]
+        for head in examination.heads
+        if head.use == "reshaped and concatenated"
+        for name in head.stages
+        if name in place
+    }
+    maps, last = _with_flags(network, maps, heads, several, place, pairs)
     links, skips = _edges(pairs)
     covered = [tuple(map(float, examination.objects.footprints[name].resolved)) for name in heads]
     return DrawnMaps(examination, drawn, tuple(maps), links, skips, last, max(covered, key=min, default=()))
@@ -493,15 +500,25 @@ def _with_row(maps: list[DrawnMap], stages: int) -> list[DrawnMap]:
 
 
 def _with_flags(
-    network: Network, maps: list[DrawnMap], names: Sequence[str], place: dict[str, int], edges: set[tuple[int, int]]
+    network: Network,
+    maps: list[DrawnMap],
+    names: Sequence[str],
+    several: set[int],
+    place: dict[str, int],
+    edges: set[tuple[int, int]],
 ) -> tuple[list[DrawnMap], int]:
-    """Put flags where outputs are read, and say which map the last of them is."""
+    """Put flags where outputs are read, and say which map the last of them is.
+
+    A map that is pooled or flattened into an output has no flag beside that of the output; of several that are
+    concatenated, each has one.
+    """
     heads = sorted({place[name] for name in names if name in place})
     outputs = {place[name]: name for name in network.outputs if name in place}
     ends = {number for number in outputs if maps[number].kind == "vector"}
     result = list(maps)
     for number in heads:
-        if maps[number].kind == "map" and not any((number, end) in edges for end in ends):
+        alone = number not in several and any((number, end) in edges for end in ends)
+        if maps[number].kind == "map" and not alone:
             told = (maps[number].stride_text, by(maps[number].size))
             result[number] = replace(maps[number], flag=tuple(text for text in told if text))
     flagged = [number for number, each in enumerate(result) if each.flag]

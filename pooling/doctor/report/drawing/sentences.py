@@ -7,11 +7,12 @@ from itertools import pairwise
 from pooling.reporting.formats import brief, by, cells, joined
 from pooling.signs import printable
 
+from ...analysis.tokens import embeds_patches
 from .maps import DrawnMap, DrawnMaps, texts_of
 
 __all__ = ["described", "field_sentence", "headline", "object_text", "subtitle"]
 
-FRACTIONS = {0.5: "half a cell", 0.25: "a quarter of a cell", 0.125: "an eighth of a cell", 1.0: "one cell"}
+FRACTIONS = {0.5: "half a", 0.25: "a quarter of a", 0.125: "an eighth of a", 1.0: "one"}
 
 
 def _object(maps: DrawnMaps) -> str:
@@ -21,13 +22,19 @@ def _object(maps: DrawnMaps) -> str:
         return f"An object of {maps.examination.words.cells(size)}"
     digits = str(size[0])
     vowel = digits.startswith("8") or (digits.startswith(("11", "18")) and len(digits) % 3 == 2)
-    return f"{'An' if vowel else 'A'} {digits}-{maps.examination.words.cell} object"
+    words = maps.examination.words
+    return f"{'An' if vowel else 'A'} {digits}-{words.cell} object{words.seconds(size)}"
 
 
-def _cells(number: float) -> str:
+def _cells(number: float, noun: str = "cell") -> str:
     if number in FRACTIONS:
-        return FRACTIONS[number]
-    return f"{cells(number)} cells" if number > 1 else f"{cells(number)} of a cell"
+        return f"{FRACTIONS[number]} {noun}"
+    return f"{cells(number)} {noun}s" if number > 1 else f"{cells(number)} of a {noun}"
+
+
+def _patches(maps: DrawnMaps, each: DrawnMap, first: str | None) -> bool:
+    """Whether the stage from which on the object is small cuts the input into tokens, and belongs to a map."""
+    return first is not None and first in each.stages and embeds_patches(maps.examination.network, first)
 
 
 def object_text(each: DrawnMap) -> str:
@@ -54,19 +61,33 @@ def headline(maps: DrawnMaps) -> tuple[str, bool]:
         return f"What becomes of {small} cannot be told", False
     lost = next((each for each in followed if min(each.object_cells) < 1), None)
     best = min(maps.at_output or followed[-1].object_cells)
+    # Behind the last weights only scores are sorted, boxes cut and the like.
+    fine = unknown is None or not any(loss.weights for loss in maps.examination.network.losses)
     behind = "" if unknown is None else f"; what comes behind {unknown.label} is not known"
     if lost is not None and best < 1:
         where = f" at {lost.stride_text}" if lost.stride_text else ""
+        if _patches(maps, lost, maps.examination.objects.below_one):
+            part = _cells(min(lost.object_cells), "token")
+            return (
+                f"{name} is {part}{where}: it is kept inside one token, together with its surroundings{behind}",
+                False,
+            )
         return f"{name} is {_cells(min(lost.object_cells))}{where}: it is lost at {lost.label}{behind}", False
     if best < 2:
         tight = next((each for each in followed if min(each.object_cells) < 2), followed[-1])
+        if _patches(maps, tight, maps.examination.objects.below_two):
+            many = _cells(best, "token")
+            return (
+                f"{name} is {many} at {tight.stride_text}: these keep its detail as channels{behind}",
+                fine,
+            )
         return f"{name} is {_cells(best)} at {tight.stride_text}: it is seen there, but not its shape{behind}", False
     if lost is not None:
         small = f"{name} is {_cells(min(lost.object_cells))} at {lost.label}"
-        return f"{small}, but {_kept(maps, best)}{behind}", unknown is None
+        return f"{small}, but {_kept(maps, best)}{behind}", fine
     least = cells(min(min(each.object_cells) for each in followed))
     known = "" if unknown is None else " that is known"
-    return f"{name} keeps {least} cells or more at every map{known}{behind}", unknown is None
+    return f"{name} keeps {least} cells or more at every map{known}{behind}", fine
 
 
 def _kept(maps: DrawnMaps, best: float) -> str:
@@ -92,15 +113,17 @@ def field_sentence(maps: DrawnMaps) -> str:
     if each is None or each.level is None:
         return ""
     sizes, pixels = maps.examination.network.spatial_sizes, each.level.field_size
-    unit = f"{maps.examination.words.cell}s"
+    words = maps.examination.words
+    unit, seconds = f"{words.cell}s", words.seconds(pixels)
+    field = f"The receptive field of a cell of {each.label}"
     network = maps.examination.network
     fields = {stage.name: stage.receptive_field for stage in network.stages}
     of_all = any((seen := fields.get(name)) is not None and seen.context for name in each.stages)
     if of_all:
-        return f"One cell of {each.label} sees the whole input: attention or a global branch relates all cells"
+        return f"{field} is {by(pixels)} {unit}{seconds}; attention or a global branch adds the whole input to it"
     if all(seen >= size for seen, size in zip(pixels, sizes, strict=True)):
-        return f"The receptive field of a cell of {each.label} is {by(pixels)} {unit}: the whole input of {by(sizes)}"
-    return f"The receptive field of a cell of {each.label} is {by(pixels)} of {by(sizes)} {unit}"
+        return f"{field} is {by(pixels)} {unit}{seconds}: the whole input of {by(sizes)}"
+    return f"{field} is {by(pixels)} of {by(sizes)} {unit}{seconds}"
 
 
 def subtitle(maps: DrawnMaps) -> str:

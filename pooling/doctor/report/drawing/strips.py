@@ -11,7 +11,7 @@ from pooling.signs import counted
 
 from ..pyramid import Box
 from .display import Curve, Drawing, Item, Palette, Placed, Polygon, Text, arrow, fitting, measured, rectangle, row_of
-from .layout import MARGIN, foot, header, torn
+from .layout import MARGIN, far_sides, foot, header, torn
 from .maps import DrawnMap, DrawnMaps
 from .scene import Photograph
 from .sentences import described, headline, object_text
@@ -79,7 +79,7 @@ def strips(maps: DrawnMaps, photograph: Photograph, width: float) -> Drawing:
         items.append(Polygon(arrow(stop, (-1, 0), 8), Palette.SKIP))
     ends: tuple[tuple[Literal["start", "end"], float, str], ...] = (
         ("start", left, "0"),
-        ("end", right, counted(round(plane.width), "sample")),
+        ("end", right, maps.examination.words.cells((round(plane.width),))),
     )
     items += [Text((x, bottom + 20), words, 11.5, Palette.MUTED, anchor=anchor) for anchor, x, words in ends]
     height = foot(items, maps, width, bottom + 30)
@@ -125,34 +125,8 @@ def _strip(
     role = f"box {number}"
     if each.kind == "unknown":
         return torn(Box(face.left, face.top, face.left + 120, face.bottom), role)
-    dx, dy = _depth(each)
-    items: list[Item] = [
-        Polygon(
-            (
-                (face.left, face.top),
-                (face.left + dx, face.top - dy),
-                (face.right + dx, face.top - dy),
-                (face.right, face.top),
-            ),
-            Palette.TOP,
-            Palette.INK,
-            0.7,
-            role=role,
-        ),
-        Polygon(
-            (
-                (face.right, face.top),
-                (face.right + dx, face.top - dy),
-                (face.right + dx, face.bottom - dy),
-                (face.right, face.bottom),
-            ),
-            Palette.SIDE,
-            Palette.INK,
-            0.7,
-            role=role,
-        ),
-        Polygon(rectangle(face), Palette.FACE, "", role=role),
-    ]
+    items: list[Item] = [*far_sides(face, _depth(each), 0.7, role)]
+    items.append(Polygon(rectangle(face), Palette.FACE, "", role=role))
     shown = photograph.face(each, maps, max(2, round(face.width / 1.5)))
     if shown is not None:
         items.append(_strength(face, shown[0, :, 0].astype(np.float64) / 255, f"face {number}"))

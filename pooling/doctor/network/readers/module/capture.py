@@ -6,8 +6,10 @@ import os
 import sys
 from collections import Counter
 from collections.abc import Callable, Iterable, Mapping, Sequence
+from contextlib import suppress
 from dataclasses import dataclass, field, replace
-from typing import Any
+from types import FrameType
+from typing import Any, NoReturn
 
 import numpy as np
 import torch
@@ -151,12 +153,19 @@ DTYPES = {
 DTYPES[torch.bfloat16] = np.dtype("float16")  # as wide
 
 
+INTERPOLATIONS = frozenset(["upsample_bicubic2d", "upsample_bilinear2d", "upsample_linear1d", "upsample_trilinear3d"])
+"""Operators of which torch works out every weight without data."""
+
+
 def _result(func: Any, base: str, args: tuple[Any, ...], kwargs: dict[str, Any]) -> Any:
-    """Run a call; a normalisation with given statistics, of which torch works out more than its shape, is made up."""
+    """Run a call; the results of those of which torch works out more than the shape without data are made up."""
     if base == "batch_norm" and len(args) > 5 and args[3] is not None and args[4] is not None and not args[5]:
         return torch.empty_like(args[0])
     if base == "_native_batch_norm_legit_no_training":
         return torch.empty_like(args[0]), args[0].new_empty(0), args[0].new_empty(0)
+    if base in INTERPOLATIONS and len(args) > 1 and args[1] is not None and min(*args[0].shape, *args[1]) > 0:
+        layout = torch._prims_common.suggest_memory_format(args[0])
+        return args[0].new_empty((*args[0].shape[:2], *args[1])).to(memory_format=layout)
     return func(*args, **kwargs)
 
 
@@ -176,6 +185,8 @@ class Recorder(TorchDispatchMode):
     changes : mapping
         Arguments that take the place of others.
     """
+
+    supports_higher_order_operators = True
 
     def __init__(
         self,
@@ -219,6 +230,15 @@ class Recorder(TorchDispatchMode):
         # Data that was written into a tensor of the module's own is in what stands for it.
         value = self._values.get(id(self._twins.get(id(tensor), tensor)))
         return value is not None and (value.data or self._is_written(value))
+
+    def is_outdated(self, tensor: Any) -> bool:
+        """Whether the memory of a tensor was written through another one since it was named."""
+        value = self._values.get(id(tensor))
+        return value is not None and value.version != value.storage.version
+
+    def is_known(self, tensor: Any) -> bool:
+        """Whether a tensor is one that a call gave which was seen, or that the module has."""
+        return id(tensor) in self._values
 
     def name(self, tensor: Any) -> str:
         """Return the name of a tensor as it is now."""
@@ -385,9 +405,8 @@ class Recorder(TorchDispatchMode):
             )
             return result
         inputs = (self.name(parent.tensor), name)
-        self._append(
-            place, "overwrite", "aten.copy_", inputs, (result,), {}, None, overwritten(shape), [shape], dtypes, {}, None
-        )
+        rule = overwritten(shape, _span(call, shape) if kind == "slice" and call is not None else None)
+        self._append(place, "overwrite", "aten.copy_", inputs, (result,), {}, None, rule, [shape], dtypes, {}, None)
         return result
 
     # -----------------------------------------------------------------------------------------------------------------
@@ -521,6 +540,9 @@ class Recorder(TorchDispatchMode):
     ) -> Any:
         kwargs = dict(kwargs or {})
         tensors = [each for each in pytree.tree_leaves((args, kwargs)) if isinstance(each, torch.Tensor)]
+        if isinstance(func, torch._ops.HigherOrderOperator):
+            why = "calls functions that are not followed"
+            self.end(func.name(), [each for each in tensors if self.is_data(each)], why, sys._getframe(1))
         name = func._schema.name.rpartition("::")[2]
         base = name[:-1] if func._schema.is_mutable and name.endswith("_") else name
         if not any(map(self.is_data, tensors)) or base in OF_SHAPE_ALONE:
@@ -533,7 +555,7 @@ class Recorder(TorchDispatchMode):
         place = place_of(sys._getframe(1), self.modules, TORCH, run_module.__code__)
         if base in DATA_DEPENDENT or _picks_by_data(base, args):
             call = _call(func, base, args, kwargs, place)
-            self._end(call, "gives what depends on data")
+            self._end(call, "gives a result that depends on data")
         device = kwargs.get("device")
         if device is not None and str(device) != "meta":
             kwargs["device"] = torch.device("meta")  # where the data would go does not matter
@@ -551,8 +573,10 @@ class Recorder(TorchDispatchMode):
             if result is None:
                 result = _result(func, base, args, kwargs)
         except NotImplementedError:
-            self._end(call, "has no rule in torch that works without data")
+            self._end(call, _why_not(func))
         except Exception as error:
+            if _has_no_fake(func) or base.startswith("_nested_"):
+                self._end(call, _why_not(func))
             self.failed = error, call
             raise
         call.outputs = [each for each in pytree.tree_leaves(result) if isinstance(each, torch.Tensor)]
@@ -573,6 +597,9 @@ class Recorder(TorchDispatchMode):
         """Write a call that changes a tensor: from now on its name, and those of its views, are others."""
         target = next(iter(call.outputs), None)
         if target is None or not any(target is each for each in call.inputs):
+            if target is not None and self.recorded(call.name):
+                self._write(call)  # what it writes are statistics of its own
+                return
             self.passed_over(call, f"{call.name}, which writes into a tensor, is not known here")
             return
         value = self._value(target)
@@ -700,7 +727,25 @@ class Recorder(TorchDispatchMode):
             return first, torch.empty(shape, dtype=torch.int64, device="meta")
         return first
 
-    def _end(self, call: AtenCall, why: str) -> None:
+    def end(self, name: str, tensors: Sequence[Any], why: str, frame: FrameType | None) -> NoReturn:
+        """Follow the module no further: what is called there needs data.
+
+        Parameters
+        ----------
+        name : str
+            As people write what is called.
+        tensors : sequence of tensor
+            What it is given.
+        why : str
+        frame : frame
+            Where it is called.
+        """
+        place = place_of(frame, self.modules, TORCH, run_module.__code__)
+        self._end(AtenCall(name, {}, list(tensors), [], place), why)
+
+    def _end(self, call: AtenCall, why: str) -> NoReturn:
+        if not call.inputs:
+            call.inputs = [self._values[each].tensor for each in self._values if self._values[each].data][:1]
         self.passed_over(call, f"{_title(call.function, call.name)} {why}", [None])
         raise KnowledgeEnds(_title(call.function, call.name), why)
 
@@ -763,6 +808,36 @@ class Trial:
         return ""
 
 
+def _span(call: AtenCall, shape: Shape) -> tuple[int, range]:
+    """Return the axis of a slice, and the elements that it takes."""
+    axis = int(call["dim"]) % len(shape)
+    chosen = slice(call["start"], call["end"], call["step"])
+    return axis, range(*chosen.indices(shape[axis]))
+
+
+def _why_not(func: Any) -> str:
+    """Say why a call gives nothing without data, and what would help."""
+    why = "has no rule in torch that works without data"
+    space = func._schema.name.partition("::")[0]
+    if space == "quantized":
+        return f"{why}; give the module before it was quantised"
+    return why if space in OWN else f"{why}; torch.library.register_fake adds one"
+
+
+OWN = ("aten", "prims", "torchvision")
+"""Namespaces of operators that are none of the user's."""
+
+
+def _has_no_fake(func: Any) -> bool:
+    """Whether a call is one of an operator of the user's, of which nobody said what it gives without data."""
+    with suppress(ImportError, AttributeError):
+        from torch._library.custom_ops import OPDEFS
+
+        found = OPDEFS.get(func._schema.name)
+        return found is not None and found._abstract_fn is None
+    return False
+
+
 def _picks_by_data(base: str, args: Sequence[Any]) -> bool:
     """Whether a call picks elements by truths, so that it depends on data how many there are."""
     if base == "where":
@@ -806,8 +881,7 @@ def _views(call: AtenCall) -> bool:
 
 def _title(func: Any, base: str) -> str:
     """Return the name of an operator as people write it."""
-    space = func._schema.name.partition("::")[0] if func is not None else "aten"
-    return f"{space}.{base}"
+    return base if func is None else f"{func._schema.name.partition('::')[0]}.{base}"
 
 
 def _small(tensor: Any) -> np.ndarray[Any, Any] | None:

@@ -3,16 +3,19 @@
 from __future__ import annotations
 
 import copy
-import inspect
+import io
+import random
+import sys
 import traceback
 import warnings
 from collections import Counter, OrderedDict
-from collections.abc import Iterator, Mapping, Sequence
-from contextlib import contextmanager
+from collections.abc import Container, Iterator, Mapping, Sequence
+from contextlib import AbstractContextManager, contextmanager, nullcontext, redirect_stdout, suppress
 from dataclasses import dataclass, replace
 from itertools import chain
 from typing import Any
 
+import numpy as np
 import torch
 from torch.overrides import TorchFunctionMode
 from torch.utils import _pytree as pytree
@@ -24,8 +27,11 @@ from ....operators.nodes import ARGUMENTS, Node, Shape
 from ...graph import Graph
 from ...network import Network, NetworkError, no_stage
 from .capture import TORCH, AtenCall, Key, KnowledgeEnds, Recorder, Trial, dtype_of, label_of, run_module
+from .inputs import about_call, example_shape, first_layout, named_arguments
 from .records import is_recorded, write
 from .scope import Names, place_of
+from .size_run import MOST_KEPT, Memory, SizeRun, Windows, has_windows
+from .stand_ins import stand_in
 
 __all__ = ["ModuleGraph", "from_module"]
 
@@ -70,6 +76,10 @@ def from_module(
         If no shape is given.
     """
     module = unwrapped(module)
+    if "_modules" not in vars(module):
+        raise NetworkError(
+            f"{type(module).__name__} is not initialised; its __init__ must begin with super().__init__()"
+        )
     given: Mapping[str, Sequence[int]]
     if input_shape is None:
         found = configured_shape(module)
@@ -77,12 +87,14 @@ def from_module(
             raise value_error(
                 "examine",
                 f"of {type(module).__name__} says no input shape",
-                "give one: input_shape=(1, 3, 224, 224) (on the command line --input-shape 1x3x224x224), or one for "
+                f"give one: input_shape={example_shape(module)} (on the command line --input-shape "
+                f"{'x'.join(map(str, example_shape(module)))}), or one for "
                 'each input: input_shape={"image": (1, 3, 224, 224), "mask": (1, 1, 224, 224)}',
                 argument=("source", type(module)),
             )
         given = {INPUT: found}
-        notes = (*notes, f"the input shape {'x'.join(map(str, found))} is that of the model's configuration")
+        shown = "x".join(map(str, found))
+        notes = (*notes, f"no input shape was given; {shown} is the size in the model's own configuration")
     elif isinstance(input_shape, Mapping):
         given = input_shape
     else:
@@ -97,7 +109,7 @@ def from_module(
     other = made_for or configured_shape(module)
     trials = [shapes]
     if not named:
-        full = completed_shape(shapes[INPUT], other)
+        full = completed_shape(shapes[INPUT], other or _asked_for(module))
         # Two numbers may be rows of features, but no image.
         trials = [shapes, {INPUT: full}] if len(full) > 3 > len(shapes[INPUT]) and other is None else [{INPUT: full}]
         if other is not None:
@@ -106,6 +118,12 @@ def from_module(
     runners = [Runner(module, trial, named, name or type(module).__name__) for trial in trials]
     good = (each for each in runners if each.trace(each.shapes[each.main], {}).failure is None)
     return next(good, runners[-1 if other is None else 0]).graph(tuple(notes))
+
+
+def _asked_for(module: Any) -> Shape | None:
+    """Return a shape with the channels and axes that the first convolution asks for; its sizes are not known."""
+    layout = first_layout(module)
+    return None if layout is None else (1, layout[0], *(0,) * layout[1])
 
 
 def completed_shape(shape: Sequence[int], known: Shape | None) -> Shape:
@@ -123,7 +141,7 @@ def completed_shape(shape: Sequence[int], known: Shape | None) -> Shape:
         return (*first, *(sizes * axes))
     if len(sizes) == axes < 3:
         return (*first, *sizes)
-    if len(sizes) == axes + 1 == 3 and sizes[0] == first[1]:
+    if len(sizes) == axes + 1 and sizes[0] == first[1]:
         return (first[0], *sizes)
     return sizes
 
@@ -177,12 +195,17 @@ class Runner:
         self.parameters = _parameters(self.module, name)
         self.modules: dict[int, list[str]] = {}
         for key, each in self.module.named_modules(remove_duplicate=False):
-            self.modules.setdefault(id(each), []).append(key)
+            # What torch.compile puts around a module is none of its parts.
+            self.modules.setdefault(id(each), []).append(key.replace("._orig_mod", ""))
         kinds = [each.dtype for each in self.parameters.values() if each.dtype.is_floating_point]
         self.dtype = kinds[0] if kinds else torch.float32
         self.traces: dict[Any, Trace] = {}
         self.networks: OrderedDict[Any, Network] = OrderedDict()
         self.keys: dict[str, Key] = {}
+        self.memory = Memory()
+        self.traced = 0
+        """Times that the module was run and written down as a whole."""
+        self._is_quick: bool | None = None
         self._free: Graph | None = None
         self._is_free: bool | None = None
         self._whole_keys = False
@@ -260,26 +283,24 @@ class Runner:
             self._is_free = (
                 self._free is not None
                 and len(base) >= 3
-                and all(self._agrees((*base[:2], *(size + more for size in base[2:]))) for more in CHECKED_BEYOND)
+                and all(self._agrees(_larger(base, range(2, len(base)), more)) for more in CHECKED_BEYOND)
             )
         return self._is_free
 
     def _agrees(self, shape: Shape) -> bool:
+        """Whether the graph of the first size gives at another one what the module gives there."""
         assert self._free is not None
-        try:
-            mine: Network | None = self._free.infer(shape)
-        except NetworkError:
-            mine = None
-        try:
-            trace = self.trace(shape, {})
-            theirs = trace.graph.infer(shape) if trace.failure is None else None
-        except NetworkError:
-            theirs = None
-        if mine is None or theirs is None:
-            return mine is theirs
-        return [(each.name, each.output_shape) for each in mine.stages] == [
-            (each.name, each.output_shape) for each in theirs.stages
-        ]
+        mine = _inferred(self._free, shape)
+        trace = self.trace(shape, {})
+        theirs = trace.failure or _inferred(trace.graph, shape)
+        if isinstance(mine, Network) and isinstance(theirs, Network):
+            return _shapes(mine) == _shapes(theirs)
+        if isinstance(mine, Network) or isinstance(theirs, Network) or mine.stage != theirs.stage:
+            return False
+        # Behind the stage where both fail nothing was compared. One axis alone may get further.
+        base = self.shapes[self.main]
+        alone = [_larger(base, [axis], shape[axis] - base[axis]) for axis in range(2, len(base))]
+        return shape in alone or all(map(self._agrees, alone))
 
     def trace(self, shape: Shape, changes: Changes) -> Trace:
         """Run the module once."""
@@ -291,7 +312,51 @@ class Runner:
             self.traces[key] = found
         return self.traces[key]
 
+    def windows(self, shape: Shape) -> Windows | None:
+        """Return the windows of all convolutions and poolings at an input shape; None where the module fails there."""
+        if len(self.memory.results) > MOST_KEPT:
+            self.memory.forget()
+        recorder = Recorder(self.modules, self.parameters, write, is_recorded, {})
+        inputs = {name: torch.empty(size, dtype=self.dtype, device="meta") for name, size in self._sizes(shape).items()}
+        dtype = dtype_of(inputs[self.main])
+        others = {name: (tuple(each.shape), dtype) for name, each in inputs.items() if name != self.main}
+        graph = Graph(self.name, self.main, (), {}, (), dtype=dtype, others=others)
+        try:
+            known, _, _ = graph.started(shape, follow=False)
+            for name, each in inputs.items():
+                recorder.give(each, name)
+            run = SizeRun(recorder, self.memory, {name: (known[name], each) for name, each in inputs.items()})
+            with _quiet(), _as_it_was(self.module), torch.inference_mode(), recorder:
+                args, kwargs = self._arguments(inputs)
+                with run, suppress(KnowledgeEnds):
+                    run_module(self.module, args, kwargs)
+            run.finish()
+        except (Exception, SystemExit):  # code of others may end the program
+            return None
+        return tuple(run.windows)
+
+    def is_quick(self) -> bool:
+        """Whether runs that only ask for windows find those that the whole network has, at the first size and beyond.
+
+        At the first size twice: in the second run everything is known from the first.
+        """
+        if self._is_quick is None:
+            base = self.shapes[self.main]
+            beyond = _larger(base, range(2, len(base)), CHECKED_BEYOND[-1])
+            self._is_quick = all(
+                self.windows(shape) == self._windows_of_network(shape) for shape in (base, base, beyond)
+            )
+        return self._is_quick
+
+    def _windows_of_network(self, shape: Shape) -> Windows | None:
+        try:
+            stages = self.network(shape, {}).stages
+        except NetworkError:
+            return None
+        return tuple(each.axes for each in stages if has_windows(each))
+
     def _trace(self, shape: Shape, changes: Changes) -> Trace:
+        self.traced += 1
         by_key = {self.keys[name]: each for name, each in changes.items() if name in self.keys}
         recorder = Recorder(self.modules, self.parameters, write, is_recorded, by_key)
         reads = SizeReads(recorder)
@@ -309,6 +374,10 @@ class Runner:
                 with reads:
                     result = run_module(self.module, args, kwargs)
             outputs = [each for each in _tensors(result) if recorder.is_data(each)]
+            if not outputs and any(self._is_from_elsewhere(each, recorder) for each in _tensors(result)):
+                recorder.end(
+                    "forward", [], "returns what was made where nothing is followed, as in another thread", None
+                )
             if not outputs and recorder.nodes:
                 notes.append(
                     "forward returns no tensor that depends on its input; the results that nothing reads are taken as "
@@ -355,6 +424,11 @@ class Runner:
             free = replace(graph, nodes=tuple(replace(node, rule=rules[node.name]) for node in nodes))
         return Trace(graph, free, failure, renamed.get(ended_at, ""))
 
+    def _is_from_elsewhere(self, tensor: Any, recorder: Recorder) -> bool:
+        """Whether a result was made by calls that were not seen."""
+        own = chain.from_iterable((*each._buffers.values(), *vars(each).values()) for each in self.module.modules())
+        return tensor.is_meta and not recorder.is_known(tensor) and not any(tensor is each for each in own)
+
     def _sizes(self, shape: Shape) -> dict[str, Shape]:
         """Return the shape of each input; those that have the sizes of the main one follow it."""
         base = self.shapes[self.main]
@@ -363,18 +437,14 @@ class Runner:
             if name == self.main:
                 size = shape
             elif len(size) == len(base) == len(shape) and size[2:] == base[2:]:
-                size = (shape[0] if size[0] == base[0] else size[0], size[1], *shape[2:])
+                size = (shape[0] if size[0] == base[0] else size[0], *size[1:2], *shape[2:])
             found[name] = size
         return found
 
     def _arguments(self, inputs: Mapping[str, Any]) -> tuple[list[Any], dict[str, Any]]:
         """Return what the module is called with."""
-        takes = _takes(self.module)
         if self.named:
-            if takes is None or all(name in takes for name in inputs):
-                return [], dict(inputs)
-            if len(inputs) > 1 or len(takes) == 1:
-                return ([dict(inputs)], {}) if len(takes) == 1 else (list(inputs.values()), {})
+            return named_arguments(self.name, self.module, inputs)
         values = list(inputs.values())
         if any(each.__module__.startswith("torchvision.models.detection") for each in type(self.module).__mro__):
             return [list(values[0].unbind(0))], {}  # a list of images
@@ -383,22 +453,24 @@ class Runner:
     def _failure(self, error: Exception | SystemExit, recorder: Recorder, shape: Shape) -> NetworkError:
         """Say why a module could not be run, and at which stage."""
         found = recorder.failed
-        said = first_line(error) or type(error).__name__
+        said = first_line(error).rstrip(": ") or type(error).__name__
         if isinstance(error, NetworkError):
             return error
+        given = self._sizes(shape)
+        hint = about_call(self.module, given if self.named else {INPUT: shape}, self.named)
         if found is not None and found[0] is error:
             call = found[1]
             stage = f"{call.place.module or 'forward'}/{label_of(call.name)}"
             names = self._names_of_keys()
             key = recorder._key(call.place.module, label_of(call.name), 1)
             stage = names.get(key, stage)
-            reason = self._reason(call, recorder) or said
+            reason = (self._reason(call, recorder) or said) + hint
             return NetworkError(f"stage {stage!r} ({_where(call)}): {reason}", stage, shape)
         place = _place_of_error(error, self.modules)
         stage = place[0] or "forward"
         where = f" ({place[1]})" if place[1] else ""
         kind = "" if isinstance(error, (RuntimeError, AssertionError, ValueError)) else f"{type(error).__name__}: "
-        return NetworkError(f"{self.name}: stage {stage!r}{where}: {kind}{said}", stage, shape)
+        return NetworkError(f"{self.name}: stage {stage!r}{where}: {kind}{said}{hint}", stage, shape)
 
     def _names_of_keys(self) -> dict[Key, str]:
         return {key: name for name, key in self.keys.items()}
@@ -469,9 +541,10 @@ class SizeReads(TorchFunctionMode):
     def __torch_function__(
         self, func: Any, types: Any, args: tuple[Any, ...] = (), kwargs: dict[str, Any] | None = None
     ) -> Any:
+        func, args, kwargs = stand_in(self.recorder, func, args, kwargs or {})
         if not self.found and func in ASKS_FOR_SIZES and args and self.recorder.is_data(args[0]):
             self.found = True
-        return func(*args, **(kwargs or {}))
+        return func(*args, **kwargs)
 
 
 TENSOR: Any = torch.Tensor
@@ -546,6 +619,14 @@ class ModuleGraph(Graph):
             merged[name] = {**merged.get(name, {}), **arguments}
         return replace(self, changed=tuple(merged.items()))
 
+    def windows(self, shape: Shape) -> Windows | NetworkError | None:
+        """Return the windows at an input shape, or that it fails there; None where only `infer` can tell."""
+        runner = self._runner
+        if self.changed or self.nodes is not self.whole or not runner.is_quick():
+            return None
+        found = runner.windows(shape)
+        return NetworkError(f"{self.name} does not work", shape=shape) if found is None else found
+
     def infer(self, input_shape: Sequence[int] | None = None) -> Network:
         """Give every stage its shape; see `Graph.infer`."""
         runner = self._runner
@@ -613,13 +694,33 @@ def _without_weights(module: Any, name: str) -> Any:
     try:
         with warnings.catch_warnings():
             warnings.simplefilter("ignore")
-            found = copy.deepcopy(module, memo)
+            try:
+                found = copy.deepcopy(module, dict(memo))
+            except Exception:
+                found = copy.deepcopy(module, {**memo, **_shared(module, memo)})
     except Exception as error:
         raise NetworkError(
             f"{name} cannot be copied without its weights ({first_line(error)}); give the function that makes it, as "
             "package.module:factory, or a module that copy.deepcopy takes"
         ) from error
     return found.eval()
+
+
+def _shared(module: Any, memo: Mapping[int, Any]) -> dict[int, Any]:
+    """Return the attributes of modules that cannot be copied, such as locks and files, which a copy shares then."""
+    found = {}
+    for each in module.modules():
+        for key, value in vars(each).items():
+            if not key.startswith("_") or key not in OF_MODULES:
+                try:
+                    copy.deepcopy(value, dict(memo))
+                except Exception:
+                    found[id(value)] = value
+    return found
+
+
+OF_MODULES = frozenset(vars(torch.nn.Module()))
+"""Attributes that every module has."""
 
 
 def _copied(tensor: Any) -> Any:
@@ -629,30 +730,37 @@ def _copied(tensor: Any) -> Any:
     return tensor.to("cpu", copy=True)
 
 
-def _takes(module: Any) -> list[str] | None:
-    """Name the inputs that a module's forward has; None where it takes any."""
-    parameters = inspect.signature(module.forward).parameters.values()
-    if any(each.kind is each.VAR_KEYWORD for each in parameters):
-        return None
-    return [each.name for each in parameters if each.kind in (each.POSITIONAL_OR_KEYWORD, each.KEYWORD_ONLY)]
-
-
 @contextmanager
 def _quiet() -> Iterator[None]:
-    """Leave random numbers as they are, and let attention be made of parts that can be followed."""
+    """Leave random numbers as they are, and let torch run as it is written, without fused attention and compilers.
+
+    What the code of a module prints is none of the doctor's output.
+    """
     fast = torch.backends.mha.get_fastpath_enabled()
+    numbers, numbers_of_numpy = random.getstate(), np.random.get_state()  # noqa: NPY002 - what code of others has
     torch.backends.mha.set_fastpath_enabled(False)
     try:
-        with torch.random.fork_rng(devices=[]):
+        with torch.random.fork_rng(devices=[]), _uncompiled(), redirect_stdout(io.StringIO()):
             yield
     finally:
         torch.backends.mha.set_fastpath_enabled(fast)
+        random.setstate(numbers)
+        np.random.set_state(numbers_of_numpy)  # noqa: NPY002
+
+
+def _uncompiled() -> AbstractContextManager[object]:
+    """Let functions under ``torch.compile`` run as they are; where nobody imported the compiler there are none."""
+    return torch.compiler.set_stance("force_eager") if "torch._dynamo" in sys.modules else nullcontext()
 
 
 @contextmanager
 def _as_it_was(module: Any) -> Iterator[None]:
     """Give modules back what they had before a run: code may keep results in attributes."""
-    held = [(each, dict(vars(each)), dict(each._buffers), dict(each._parameters)) for each in module.modules()]
+    held = [
+        (each, dict(vars(each)), dict(each._buffers), dict(each._parameters))
+        for each in module.modules()
+        if not isinstance(each, torch.jit.ScriptModule)  # whose code can keep nothing
+    ]
     try:
         yield
     finally:
@@ -687,6 +795,21 @@ def _without_dead_ends(nodes: Sequence[Node], outputs: Sequence[str]) -> list[No
         read.update(node.inputs)
         kept.append(node)
     return kept[::-1]
+
+
+def _larger(shape: Shape, axes: Container[int], more: int) -> Shape:
+    return tuple(size + more if axis in axes else size for axis, size in enumerate(shape))
+
+
+def _inferred(graph: Graph, shape: Shape) -> Network | NetworkError:
+    try:
+        return graph.infer(shape)
+    except NetworkError as error:
+        return error
+
+
+def _shapes(network: Network) -> list[tuple[str, Shape]]:
+    return [(stage.name, stage.output_shape) for stage in network.stages]
 
 
 def _frozen(changes: Changes) -> Any:

@@ -14,11 +14,13 @@ from typing import Any
 import torch
 
 import pooling
+from pooling import geometry
+from pooling.geometry import Axis
 from pooling.layer import Layer
 
-from ....operators import OPERATORS
+from ....operators import OPERATORS, columns
 from ....operators import torch as rules
-from ....operators.nodes import Shape
+from ....operators.nodes import NodeCall, Outcome, Shape
 from .capture import AtenCall, Recorder
 
 __all__ = ["RECORDS", "is_recorded", "write"]
@@ -371,6 +373,14 @@ def _pointwise(recorder: Recorder, call: AtenCall) -> None:
     recorder.emit(call, operator or name, inputs, call.outputs[:1], rule=rules.same_cells(shapes), free=free)
 
 
+@aten("_fused_moving_avg_obs_fq_helper", "_fake_quantize_learnable_per_tensor_affine",
+      "_fake_quantize_learnable_per_channel_affine", "_fake_quantize_per_tensor_affine_cachemask_tensor_qparams",
+      "fake_quantize_per_channel_affine_cachemask", "fake_quantize_per_tensor_affine_cachemask")  # fmt: skip
+def _fake_quantise(recorder: Recorder, call: AtenCall) -> None:
+    rule, free = rules.same_cells(call.shapes[:1]), rules.same_cells()
+    recorder.emit(call, "aten.fake_quantize", call.inputs[:1], call.outputs[:1], rule=rule, free=free)
+
+
 def _same_cells(recorder: Recorder, call: AtenCall) -> None:
     why = "the axes change"
     touched = [call.inputs[0].dim() - 1]
@@ -396,7 +406,10 @@ def _along_axes(recorder: Recorder, call: AtenCall) -> None:
     rank = call.inputs[0].dim()
     axes = range(rank) if given is None or given == [] else [axis % rank for axis in _ints(given, 1)]
     operator = f"aten.{call.name}"
-    if call.name in ("flip", "roll"):
+    if call.name == "roll" and call["dims"]:
+        rule = rules.rolled(_ints(call["shifts"], 1), list(axes))
+        recorder.emit(call, operator, call.inputs, rule=rule, free=rule)
+    elif call.name in ("flip", "roll"):
         why = "it moves cells"
         recorder.emit(call, operator, call.inputs, rule=rules.rearranged(call.shapes, why, axes))
     elif call.name == "glu":
@@ -543,7 +556,7 @@ def _repeat(recorder: Recorder, call: AtenCall) -> None:
         recorder.emit(call, "aten.repeat", [given], rule=rules.rearranged(call.shapes, "it repeats the map"))
 
 
-@aten("repeat_interleave", "unfold", "im2col", "col2im", "as_strided", "diagonal", "diag_embed", "tril", "triu",
+@aten("repeat_interleave", "unfold", "as_strided", "diagonal", "diag_embed", "tril", "triu",
       "channel_shuffle", "native_channel_shuffle", "pixel_shuffle", "pixel_unshuffle", "rot90", "unfold_copy",
       "diagonal_scatter", "block_diag", "as_strided_scatter")  # fmt: skip
 def _other_shape(recorder: Recorder, call: AtenCall) -> None:
@@ -558,18 +571,46 @@ def _other_shape(recorder: Recorder, call: AtenCall) -> None:
     if call.name in ("tril", "triu"):
         recorder.emit(call, f"aten.{call.name}", call.inputs, rule=rules.same_cells(call.shapes))
         return
+    if call.name == "unfold" and rank:
+        rule = rules.side_by_side(_axis(call, int(call["dimension"])), int(call["size"]), int(call["step"]))
+        recorder.emit(call, "aten.unfold", call.inputs, rule=rule, free=rule)
+        return
     touched: Sequence[int] | None = None
     if call.name in ("channel_shuffle", "native_channel_shuffle"):
         touched = [1]
     elif call.name == "repeat_interleave" and call.get("dim") is not None:
         touched = [_axis(call, int(call["dim"]))]
-    elif call.name == "unfold":
-        touched = [_axis(call, int(call["dimension"]))]
     why = f"{call.name} puts cells elsewhere"
-    if call.name == "col2im":
-        recorder.emit(call, "aten.col2im", call.inputs, rule=rules.put_together(call.shapes, why))
-        return
     recorder.emit(call, f"aten.{call.name}", call.inputs, rule=rules.rearranged(call.shapes, why, touched))
+
+
+@aten("im2col")
+def _im2col(recorder: Recorder, call: AtenCall) -> None:
+    given = call.inputs[0]
+    axes = _block_axes(call, [int(size) for size in given.shape[-2:]])
+    recorder.emit(call, "aten.im2col", call.inputs, rule=columns.into_columns(call.shapes, axes))
+
+
+@aten("col2im")
+def _col2im(recorder: Recorder, call: AtenCall) -> None:
+    given, size = call.inputs[0], _ints(call["output_size"], 2)
+    axes = _block_axes(call, size)
+    shape = tuple(map(int, given.shape))
+
+    def rule(found: NodeCall) -> Outcome:
+        return Outcome("reshape", call.shapes, columns.put_together(found.view, shape, axes))
+
+    recorder.emit(call, "aten.col2im", call.inputs, rule=rule)
+
+
+def _block_axes(call: AtenCall, sizes: Sequence[int]) -> tuple[Axis, ...]:
+    """Return the blocks of im2col and col2im, which are windows on a map of such sizes."""
+    kernel, stride, padding, dilation = (
+        tuple(_ints(call[name], 2)) for name in ("kernel_size", "stride", "padding", "dilation")
+    )
+    return geometry.pool_axes(
+        sizes, kernel, stride, tuple((each, each) for each in padding), dilation, function=call.name
+    )
 
 
 # ---------------------------------------------------------------------------------------------------------------------

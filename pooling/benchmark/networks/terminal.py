@@ -1,0 +1,31 @@
+"""Records of networks as a table for the terminal; needs ``rich``."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+from rich.table import Table
+
+from pooling.benchmark.results import seconds_text
+
+from .records import Record
+from .table import percent, ratio_text, rows
+
+__all__ = ["networks_table"]
+
+
+def networks_table(records: Sequence[Record]) -> Table:
+    """Lay out every step that was measured."""
+    table = Table(box=None, pad_edge=False, header_style="bold")
+    table.add_column("network", overflow="fold")
+    for title in ("batch", "threads"):
+        table.add_column(title, justify="right")
+    table.add_column("step")
+    for title in ("torch", "pooling is", "after patch", "", "faster"):
+        table.add_column(title, justify="right", overflow="fold")
+    for row in rows(records):
+        table.add_row(
+            row.network, str(row.batch), str(row.threads), row.step, seconds_text(row.before), percent(row.share),
+            seconds_text(row.after), percent(row.share_after), ratio_text(row),
+        )  # fmt: skip
+    return table
