@@ -244,7 +244,7 @@ class _Runners:
         asked = {}
         for name, process in self.processes.items():
             slow = runtime_of(name).slow
-            if case.gradient is not None and not runtime_of(name).differentiates:
+            if case.gradient is not None and not getattr(runtime_of(name), "differentiates", False):
                 continue
             # The same numbers twice: at the shape of the network for the fast, and with fewer channels for the slow.
             if name in disabled or (slow and not planned.for_slow) or (not slow and planned.only_for_slow):
@@ -490,7 +490,7 @@ class _Run:
         key = (proto.SerializeToString(deterministic=True), node.opset, node.input_shape, node.dtype, sides)
         if key not in self.known:
             asked = plan_cases(node, layer, self.seed)
-            if any(runtime_of(name).compiles for name in self.runners.versions):
+            if any(getattr(runtime_of(name), "compiles", False) for name in self.runners.versions):
                 asked += plan_gradients(node, layer, self.seed)
             self.known[key] = self._outcome(path, node, asked)
         outcome = self.known[key]

@@ -24,6 +24,7 @@ import torch
 from torch import Tensor, nn
 
 import pooling
+from pooling.signs import first_line
 from pooling.torch import patch, unpatch
 
 from .listing import NETWORKS, STEPS, Network
@@ -152,7 +153,7 @@ def measure(
         try:
             found[kind] = _in_turns(model, step, seconds, rounds)
         except ValueError as error:  # such as that of a batch norm of one value
-            found[kind] = {"cannot": f"{type(error).__name__}: {' '.join(str(error).split())}"[:LONGEST]}
+            found[kind] = {"cannot": f"{type(error).__name__}: {first_line(error)}"[:LONGEST]}
     return found
 
 
@@ -272,7 +273,7 @@ def _serve(name: str) -> None:
                 model = model or build(network)
                 answer = measure(network, **json.loads(line), model=model)
             except Exception as error:  # whatever a library makes of it
-                answer = {"cannot": f"{type(error).__name__}: {' '.join(str(error).split())}"[:LONGEST]}
+                answer = {"cannot": f"{type(error).__name__}: {first_line(error)}"[:LONGEST]}
             print(json.dumps(answer), file=answers, flush=True)
 
 

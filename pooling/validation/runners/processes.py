@@ -117,7 +117,7 @@ class Limits:
 def patient(runtime: str, limits: Limits) -> Limits:
     """Return the limits of a runtime: those that compile each node may take `PATIENCE` times as long."""
     try:
-        compiles = runtime_of(runtime).compiles
+        compiles = getattr(runtime_of(runtime), "compiles", False)
     except ValueError:  # of one that cannot be loaded, which its process says
         return limits
     return replace(limits, seconds=PATIENCE * limits.seconds) if compiles else limits
