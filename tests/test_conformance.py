@@ -316,7 +316,7 @@ def test_known_differences_name_rules_runtimes_and_threads() -> None:
         onnx.checker.check_model(case.model)
         for reference in known.upstream:
             assert address(reference).startswith("https://github.com/")
-    runtimes = {"onnxruntime", "onnx.reference", "openvino", "torch", "tract", "opencv", "jax"}
+    runtimes = {"onnxruntime", "onnx.reference", "openvino", "torch", "torch.compile", "tract", "opencv", "jax"}
     assert {known.runtime for known in KNOWN_ISSUES} == runtimes
 
 
