@@ -70,23 +70,6 @@ __all__ = [
 ]
 
 
-MARK = "_computed_by_pooling"
-"""Attribute of modules that `patch` has changed."""
-SMALL_WINDOW = 25
-"""Elements of a window up to which `torch.compile` has kernels of its own, which it fuses with what is around them."""
-
-
-def _is_left(module: Any) -> bool:
-    """Whether a module that was patched is left to the compiler."""
-    if not torch.compiler.is_compiling() or MARK not in vars(module):
-        return False
-    size = getattr(module, "kernel_size", None)
-    if size is None:
-        return True
-    sizes = size if isinstance(size, (tuple, list)) else (size,) * int(type(module).__name__[-2])
-    return math.prod(sizes) <= SMALL_WINDOW
-
-
 class _Ours(nn.Module):
     """What all modules here do."""
 
@@ -115,8 +98,6 @@ class _Max(_Ours):
 
     def forward(self, input: Tensor) -> Any:
         """Pool a tensor."""
-        if _is_left(self):
-            return super().forward(input)
         return self._pool(
             input, self.kernel_size, self.stride, self.padding, self.dilation, self.ceil_mode, self.return_indices
         )
@@ -181,8 +162,6 @@ class AvgPool1d(_Ours, nn.AvgPool1d):
 
     def forward(self, input: Tensor) -> Tensor:
         """Pool a tensor."""
-        if _is_left(self):
-            return super().forward(input)
         return F.avg_pool1d(input, self.kernel_size, self.stride, self.padding, self.ceil_mode, self.count_include_pad)
 
 
@@ -193,8 +172,6 @@ class _Avg(_Ours):
 
     def forward(self, input: Tensor) -> Tensor:
         """Pool a tensor."""
-        if _is_left(self):
-            return super().forward(input)
         return self._pool(
             input,
             self.kernel_size,
@@ -225,8 +202,6 @@ class _AdaptiveMax(_Ours):
 
     def forward(self, input: Tensor) -> Any:
         """Pool a tensor."""
-        if _is_left(self):
-            return super().forward(input)
         return self._pool(input, self.output_size, self.return_indices)
 
 
@@ -255,8 +230,6 @@ class _AdaptiveAvg(_Ours):
 
     def forward(self, input: Tensor) -> Tensor:
         """Pool a tensor."""
-        if _is_left(self):
-            return super().forward(input)
         return self._pool(input, self.output_size)
 
 
@@ -286,8 +259,6 @@ class _LP(_Ours):
 
     def forward(self, input: Tensor) -> Tensor:
         """Pool a tensor."""
-        if _is_left(self):
-            return super().forward(input)
         return self._pool(input, float(self.norm_type), self.kernel_size, self.stride, self.ceil_mode)
 
 

@@ -55,11 +55,6 @@ class Head:
     use: str
     used_by: str
 
-    @property
-    def serves(self) -> bool:
-        """Whether there is a size of object that covers a cell and lies in the receptive field."""
-        return self.smallest <= self.largest
-
 
 def heads_of(network: Network, objects: Objects) -> tuple[Head, ...]:
     """Find the heads of a network.

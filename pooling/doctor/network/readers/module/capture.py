@@ -251,10 +251,6 @@ class Recorder(TorchDispatchMode):
             )
         return value.name
 
-    def name_if_data(self, tensor: Any) -> str | None:
-        """Return the name of a tensor through which data passes; None for others."""
-        return self.name(tensor) if self.is_data(tensor) else None
-
     def weights(self, tensor: Any) -> Mapping[str, int]:
         """Return the parameters that a tensor is made of."""
         return self._value(tensor).weights
