@@ -30,6 +30,7 @@ def test_extras() -> None:
         "cli",
         "bfloat16",
         "pictures",
+        "torch",
         "test",
         "lint",
         "bench",
