@@ -180,7 +180,7 @@ def pyramid(
     original, _ = checked_array(function, array)
     reduction = reduction_named(function, func)
     ordered_exactly = flag(function, "exact", exact)
-    if exact and reduction.name not in ("mode", "median"):
+    if exact and reduction.levels != "either":
         raise value_error(
             function,
             f"is for modes and medians; levels of func={reduction.name!r} are exact",
@@ -199,7 +199,7 @@ def pyramid(
     from_level = reduction.levels == "level" and not min_valid
     if carries_sums:
         return _masked_like(array, calls, *_carried(calls))
-    if from_level or (reduction.name in ("mode", "median") and not ordered_exactly):
+    if from_level or (reduction.levels == "either" and not ordered_exactly):
         return _from_levels(calls, array, edge)
     made = [np.empty(call.outputs, call.dtype) for call in calls]
     shares = [np.empty(call.outputs) if call.mask is not None else None for call in calls]

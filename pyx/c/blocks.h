@@ -799,7 +799,7 @@ static ptrdiff_t pooling_last_extent(const pooling_blocks_t *job, int s, ptrdiff
 }
 
 /* Say where results of a row begin, and how many there are; 0 where nothing is stored. */
-static ptrdiff_t pooling_place(const pooling_blocks_run_t *run, int s, const ptrdiff_t *cell, ptrdiff_t *offset) {
+static ptrdiff_t pooling_results_at(const pooling_blocks_run_t *run, int s, const ptrdiff_t *cell, ptrdiff_t *offset) {
     const pooling_stage_t *stage = &run->job->stage[s];
     ptrdiff_t at = 0;
     int a;
@@ -901,12 +901,12 @@ static void pooling_emit(pooling_blocks_run_t *run, int s, const ptrdiff_t *cell
     const double *weights = job->weighted ? (const double *) (run->memory + stage->weights) : NULL;
     int size = pooling_kind_size[job->result], sum_size = pooling_kind_size[stage->sum];
     if (s == job->stages && job->carry) {
-        cells = pooling_place(run, s, cell, &offset);
+        cells = pooling_results_at(run, s, cell, &offset);
         memcpy(job->carry + offset * sum_size, sums, (size_t) (cells * job->inner * sum_size));
         if (counts) memcpy(job->carry_counts + offset, counts, (size_t) (cells * job->inner) * 4);
     }
     if (!stage->dst && !stage->share) return;
-    cells = pooling_place(run, s, cell, &offset);
+    cells = pooling_results_at(run, s, cell, &offset);
     n = cells * job->inner;
     if (!n) return;
     extent = pooling_extent(job, s, cell);
@@ -1206,7 +1206,7 @@ static void pooling_deviation_task(pooling_blocks_run_t *run, const ptrdiff_t *c
     }
     run->begin[1] = begin;
     run->width[1] = outs;
-    outs = pooling_place(run, 1, cell, &offset);
+    outs = pooling_results_at(run, 1, cell, &offset);
     if (!outs) return;
     pooling_store_doubles(job, stage->dst + offset * pooling_kind_size[job->result], work, outs * job->inner);
     if (job->checked) pooling_patch(run, 1, offset, outs, pooling_extent(job, 1, cell), counts);
@@ -1542,7 +1542,7 @@ static void pooling_order_task(pooling_blocks_run_t *run, const ptrdiff_t *cell,
         default: POOLING_CASE(i64, int64_t)
         }
 #undef POOLING_CASE
-        outs = pooling_place(run, 1, cell, &offset);
+        outs = pooling_results_at(run, 1, cell, &offset);
         if (!outs) continue;
         if (job->op == POOLING_MEDIAN)
             pooling_store_middle(run, stage->dst + offset * result, low, high, outs * inner);
