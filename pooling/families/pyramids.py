@@ -112,7 +112,6 @@ def pyramid_factors(
                 function,
                 f"blocks of level {level + 1} would have {max(block)} elements on an axis, more than any array",
                 "use fewer levels",
-                argument=("levels", levels),
             )
         found.append(block)
     return found

@@ -798,17 +798,20 @@ static ptrdiff_t pooling_last_extent(const pooling_blocks_t *job, int s, ptrdiff
     return pooling_least(stage->row_span, job->row_origin - cell * stage->row_span);
 }
 
-/* Say where results of a row begin, and how many there are; 0 where nothing is stored. */
-static ptrdiff_t pooling_results_at(const pooling_blocks_run_t *run, int s, const ptrdiff_t *cell, ptrdiff_t *offset) {
+/* Say where results of a row begin, or carried sums, and how many there are; 0 where nothing is stored. */
+static ptrdiff_t pooling_results_at(
+    const pooling_blocks_run_t *run, int s, const ptrdiff_t *cell, int carried, ptrdiff_t *offset
+) {
     const pooling_stage_t *stage = &run->job->stage[s];
-    ptrdiff_t at = 0;
+    ptrdiff_t at = 0, row = carried ? stage->row_cells : stage->row_outs;
     int a;
     for (a = 0; a < run->job->axes; a++) {
-        if (cell[a] >= stage->outs[a]) return 0;
-        at = at * stage->outs[a] + cell[a];
+        ptrdiff_t most = carried ? stage->cells[a] : stage->outs[a];
+        if (cell[a] >= most) return 0;
+        at = at * most + cell[a];
     }
-    *offset = (at * stage->row_outs + run->begin[s]) * run->job->inner;
-    at = pooling_least(run->width[s], stage->row_outs - run->begin[s]);
+    *offset = (at * row + run->begin[s]) * run->job->inner;
+    at = pooling_least(run->width[s], row - run->begin[s]);
     return at > 0 ? at : 0;
 }
 
@@ -821,6 +824,15 @@ static void pooling_patch(
     ptrdiff_t o, c, x = 0;
     int size = pooling_kind_size[job->result];
     char *dst = stage->dst ? stage->dst + offset * size : NULL;
+    if (!stage->share && job->min_valid <= 0) {
+        if (!dst || job->op == POOLING_COUNT) return;
+        for (x = 0; x < cells * job->inner; x++) {
+            if (counts[x] > 0) continue;
+            if (job->fill_fails && run->fault < 0) run->fault = offset + x;
+            memcpy(dst + x * size, &job->fill, (size_t) size);
+        }
+        return;
+    }
     for (o = 0; o < cells; o++) {
         double there = (double) (extent * pooling_last_extent(job, s, run->begin[s] + o));
         for (c = 0; c < job->inner; c++, x++) {
@@ -901,12 +913,13 @@ static void pooling_emit(pooling_blocks_run_t *run, int s, const ptrdiff_t *cell
     const double *weights = job->weighted ? (const double *) (run->memory + stage->weights) : NULL;
     int size = pooling_kind_size[job->result], sum_size = pooling_kind_size[stage->sum];
     if (s == job->stages && job->carry) {
-        cells = pooling_results_at(run, s, cell, &offset);
-        memcpy(job->carry + offset * sum_size, sums, (size_t) (cells * job->inner * sum_size));
+        cells = pooling_results_at(run, s, cell, 1, &offset);
+        if (job->op != POOLING_COUNT)
+            memcpy(job->carry + offset * sum_size, sums, (size_t) (cells * job->inner * sum_size));
         if (counts) memcpy(job->carry_counts + offset, counts, (size_t) (cells * job->inner) * 4);
     }
     if (!stage->dst && !stage->share) return;
-    cells = pooling_results_at(run, s, cell, &offset);
+    cells = pooling_results_at(run, s, cell, 0, &offset);
     n = cells * job->inner;
     if (!n) return;
     extent = pooling_extent(job, s, cell);
@@ -1206,13 +1219,16 @@ static void pooling_deviation_task(pooling_blocks_run_t *run, const ptrdiff_t *c
     }
     run->begin[1] = begin;
     run->width[1] = outs;
-    outs = pooling_results_at(run, 1, cell, &offset);
+    outs = pooling_results_at(run, 1, cell, 0, &offset);
     if (!outs) return;
     pooling_store_doubles(job, stage->dst + offset * pooling_kind_size[job->result], work, outs * job->inner);
     if (job->checked) pooling_patch(run, 1, offset, outs, pooling_extent(job, 1, cell), counts);
 }
 
 /* --- medians, modes and first elements --- */
+
+/* Bytes of a plane that are ordered together. */
+#define POOLING_ORDER_TOGETHER 512
 
 #define POOLING_ORDER(NAME, K, LOW, HIGH)                                                                              \
 static void pooling_compare_##NAME(K *restrict a, K *restrict b, ptrdiff_t n) {                                        \
@@ -1224,20 +1240,20 @@ static void pooling_compare_##NAME(K *restrict a, K *restrict b, ptrdiff_t n) { 
     }                                                                                                                  \
 }                                                                                                                      \
 /* Batcher's merge exchange, of any number of planes. */                                                               \
-static void pooling_sort_planes_##NAME(K *planes, ptrdiff_t count, ptrdiff_t n) {                                      \
+static void pooling_sort_planes_##NAME(K *planes, ptrdiff_t count, ptrdiff_t n, ptrdiff_t step) {                      \
     ptrdiff_t p, k, i, j;                                                                                              \
     for (p = 1; p < count; p += p)                                                                                     \
         for (k = p; k >= 1; k /= 2)                                                                                    \
             for (j = k % p; j + k < count; j += 2 * k)                                                                 \
                 for (i = 0; i < k && i + j + k < count; i++)                                                           \
                     if ((i + j) / (2 * p) == (i + j + k) / (2 * p))                                                    \
-                        pooling_compare_##NAME(planes + (i + j) * n, planes + (i + j + k) * n, n);                     \
+                        pooling_compare_##NAME(planes + (i + j) * step, planes + (i + j + k) * step, n);               \
 }                                                                                                                      \
-static int pooling_uniform_##NAME(const K *planes, ptrdiff_t count, ptrdiff_t n) {                                     \
+static int pooling_uniform_##NAME(const K *planes, ptrdiff_t count, ptrdiff_t n, ptrdiff_t step) {                     \
     ptrdiff_t x, k;                                                                                                    \
     for (k = 1; k < count; k++) {                                                                                      \
         K other = 0;                                                                                                   \
-        for (x = 0; x < n; x++) other |= planes[k * n + x] ^ planes[x];                                                \
+        for (x = 0; x < n; x++) other = (K) (other | (planes[k * step + x] ^ planes[x]));                              \
         if (other) return 0;                                                                                           \
     }                                                                                                                  \
     return 1;                                                                                                          \
@@ -1245,12 +1261,12 @@ static int pooling_uniform_##NAME(const K *planes, ptrdiff_t count, ptrdiff_t n)
 /* The longest run of equals among the first `counts` of sorted planes, or all: the first of several. */               \
 static void pooling_longest_run_##NAME(                                                                                \
     K *restrict best, K *restrict length, K *restrict most, const K *planes, const K *restrict counts,                 \
-    ptrdiff_t count, ptrdiff_t n                                                                                       \
+    ptrdiff_t count, ptrdiff_t n, ptrdiff_t step                                                                       \
 ) {                                                                                                                    \
     ptrdiff_t x, k;                                                                                                    \
     for (x = 0; x < n; x++) { best[x] = planes[x]; length[x] = 1; most[x] = 1; }                                       \
     for (k = 1; k < count; k++) {                                                                                      \
-        const K *restrict plane = planes + k * n, *restrict before = planes + (k - 1) * n;                             \
+        const K *restrict plane = planes + k * step, *restrict before = planes + (k - 1) * step;                       \
         if (counts)                                                                                                    \
             for (x = 0; x < n; x++) {                                                                                  \
                 K run = (K) (plane[x] == before[x] ? length[x] + 1 : 1);                                               \
@@ -1269,17 +1285,18 @@ static void pooling_longest_run_##NAME(                                         
     }                                                                                                                  \
 }                                                                                                                      \
 static void pooling_middle_##NAME(                                                                                     \
-    K *restrict low, K *restrict high, const K *planes, const K *restrict counts, ptrdiff_t count, ptrdiff_t n         \
+    K *restrict low, K *restrict high, const K *planes, const K *restrict counts, ptrdiff_t count, ptrdiff_t n,        \
+    ptrdiff_t step                                                                                                     \
 ) {                                                                                                                    \
     ptrdiff_t x, k;                                                                                                    \
     if (!counts) {                                                                                                     \
-        memcpy(low, planes + (count - 1) / 2 * n, (size_t) n * sizeof(K));                                             \
-        memcpy(high, planes + count / 2 * n, (size_t) n * sizeof(K));                                                  \
+        memcpy(low, planes + (count - 1) / 2 * step, (size_t) n * sizeof(K));                                          \
+        memcpy(high, planes + count / 2 * step, (size_t) n * sizeof(K));                                               \
         return;                                                                                                        \
     }                                                                                                                  \
     for (x = 0; x < n; x++) low[x] = high[x] = planes[x];                                                              \
     for (k = 1; k < count; k++) {                                                                                      \
-        const K *restrict plane = planes + k * n;                                                                      \
+        const K *restrict plane = planes + k * step;                                                                   \
         for (x = 0; x < n; x++) {                                                                                      \
             K m = counts[x];                                                                                           \
             low[x] = (K) ((m - 1) / 2) == (K) k && m > 0 ? plane[x] : low[x];                                          \
@@ -1366,14 +1383,14 @@ static void pooling_apart_##NAME(                                               
     default: pooling_apart_of_##NAME(planes, row, outs, factor, 1, n);                                                 \
     }                                                                                                                  \
 }                                                                                                                      \
-/* The results of `outs` whole cells whose keys are planes, into `low` and `high`. */                                  \
-static void pooling_order_planes_##NAME(                                                                               \
-    const pooling_blocks_t *job, K *planes, ptrdiff_t count, ptrdiff_t n, const int32_t *found, K *low, K *high,       \
-    K *spare                                                                                                           \
+/* The results of n places of planes that lie a step apart, into `low` and `high`. */                                  \
+static void pooling_order_some_##NAME(                                                                                 \
+    const pooling_blocks_t *job, K *planes, ptrdiff_t count, ptrdiff_t n, ptrdiff_t step, const int32_t *found,        \
+    K *low, K *high, K *spare                                                                                          \
 ) {                                                                                                                    \
     ptrdiff_t x;                                                                                                       \
     K *counts = NULL;                                                                                                  \
-    if (pooling_uniform_##NAME(planes, count, n)) {                                                                    \
+    if (pooling_uniform_##NAME(planes, count, n, step)) {                                                              \
         memcpy(low, planes, (size_t) n * sizeof(K));                                                                   \
         memcpy(high, planes, (size_t) n * sizeof(K));                                                                  \
         return;                                                                                                        \
@@ -1383,14 +1400,26 @@ static void pooling_order_planes_##NAME(                                        
         spare += n;                                                                                                    \
         for (x = 0; x < n; x++) counts[x] = (K) found[x];                                                              \
     }                                                                                                                  \
-    pooling_sort_planes_##NAME(planes, count, n);                                                                      \
-    if (job->op == POOLING_MODE) pooling_longest_run_##NAME(low, high, spare, planes, counts, count, n);               \
-    else pooling_middle_##NAME(low, high, planes, counts, count, n);                                                   \
+    pooling_sort_planes_##NAME(planes, count, n, step);                                                                \
+    if (job->op == POOLING_MODE) pooling_longest_run_##NAME(low, high, spare, planes, counts, count, n, step);         \
+    else pooling_middle_##NAME(low, high, planes, counts, count, n, step);                                             \
     if (pooling_is_float(job->kind)) {                                                                                 \
-        const K *last = planes + (count - 1) * n;                                                                      \
+        const K *last = planes + (count - 1) * step;                                                                   \
         for (x = 0; x < n; x++) low[x] = last[x] == HIGH ? HIGH : low[x];                                              \
         if (job->op != POOLING_MODE) for (x = 0; x < n; x++) high[x] = last[x] == HIGH ? HIGH : high[x];               \
     }                                                                                                                  \
+}                                                                                                                      \
+static void pooling_order_planes_##NAME(                                                                               \
+    const pooling_blocks_t *job, K *planes, ptrdiff_t count, ptrdiff_t n, const int32_t *found, K *low, K *high,       \
+    K *spare                                                                                                           \
+) {                                                                                                                    \
+    /* Few at a time, of which all blocks may have one value each. */                                                  \
+    const ptrdiff_t some = (ptrdiff_t) (POOLING_ORDER_TOGETHER / sizeof(K));                                           \
+    ptrdiff_t x;                                                                                                       \
+    for (x = 0; x < n; x += some)                                                                                      \
+        pooling_order_some_##NAME(                                                                                     \
+            job, planes + x, count, pooling_least(some, n - x), n, found ? found + x : NULL, low + x, high + x,        \
+            spare);                                                                                                    \
 }                                                                                                                      \
 static void pooling_put_##NAME(                                                                                        \
     const pooling_blocks_run_t *run, const K *row, ptrdiff_t most, int32_t *found                                      \
@@ -1542,7 +1571,7 @@ static void pooling_order_task(pooling_blocks_run_t *run, const ptrdiff_t *cell,
         default: POOLING_CASE(i64, int64_t)
         }
 #undef POOLING_CASE
-        outs = pooling_results_at(run, 1, cell, &offset);
+        outs = pooling_results_at(run, 1, cell, 0, &offset);
         if (!outs) continue;
         if (job->op == POOLING_MEDIAN)
             pooling_store_middle(run, stage->dst + offset * result, low, high, outs * inner);
