@@ -1107,23 +1107,30 @@ static void pooling_sum_task(pooling_blocks_run_t *run, const ptrdiff_t *cell, p
 
 /* --- deviations: two passes over the elements of a block, three where squares might leave double --- */
 
-/* Call for each row of a block; return how many there are. */
 typedef void (*pooling_visit_t)(pooling_blocks_run_t *run, const ptrdiff_t *cell, void *context);
 
-static void pooling_visit(pooling_blocks_run_t *run, const ptrdiff_t *cell, pooling_visit_t visit, void *context) {
+/* Call for each row of a block, or for those at one place of the axis that is added up last. */
+static void pooling_visit(
+    pooling_blocks_run_t *run, const ptrdiff_t *cell, ptrdiff_t tap, pooling_visit_t visit, void *context
+) {
     const pooling_blocks_t *job = run->job;
     const pooling_stage_t *stage = &job->stage[1];
-    ptrdiff_t child[POOLING_OUTER], stop[POOLING_OUTER];
+    ptrdiff_t child[POOLING_OUTER], start[POOLING_OUTER], stop[POOLING_OUTER];
     int a;
     for (a = 0; a < job->axes; a++) {
-        child[a] = cell[a] * stage->factor[a];
-        stop[a] = pooling_least(child[a] + stage->factor[a], job->stage[0].cells[a]);
+        start[a] = cell[a] * stage->factor[a];
+        stop[a] = pooling_least(start[a] + stage->factor[a], job->stage[0].cells[a]);
+        if (tap >= 0 && a == job->late) {
+            start[a] += tap;
+            stop[a] = start[a] + 1;
+        }
+        child[a] = start[a];
     }
     for (;;) {
         visit(run, child, context);
         for (a = job->axes - 1; a >= 0; a--) {
             if (++child[a] < stop[a]) break;
-            child[a] = cell[a] * stage->factor[a];
+            child[a] = start[a];
         }
         if (a < 0) return;
     }
@@ -1133,53 +1140,95 @@ typedef struct {
     int pass;
     /* Of each result: greatest magnitude, factor, valid elements, sum of weights, mean, sums of deviations, of squares. */
     double *peak, *factor, *count, *weight, *mean, *first, *second;
+    /* Of each element of a row: factor and mean of its block, and what was added up over rows. */
+    double *factors, *means, *sums, *squares, *weights, *counts;
 } pooling_deviations_t;
 
 static void pooling_deviate(pooling_blocks_run_t *run, const ptrdiff_t *cell, void *context) {
     const pooling_blocks_t *job = run->job;
     pooling_deviations_t *made = (pooling_deviations_t *) context;
-    ptrdiff_t factor = job->stage[1].row_factor, inner = job->inner, n = run->width[0] * inner, o, k, c, taps;
+    ptrdiff_t n = run->width[0] * job->inner, x;
     const void *raw = pooling_fetch(run, &job->elements, cell, job->raw, pooling_kind_size[job->kind]);
-    double *doubles = (double *) (run->memory + job->values);
-    const uint8_t *valid = (const uint8_t *) run->memory + job->valid;
-    const double *weights = NULL;
-    pooling_doubles_of(job, doubles, raw, n);
-    if (job->checked) pooling_find_valid(run, cell, raw, doubles);
-    if (job->weighted) weights = (const double *) pooling_fetch(run, &job->weight, cell, job->raw_weights, 8);
-    for (o = 0; o * factor < run->width[0]; o++) {
-        taps = pooling_least(factor, run->width[0] - o * factor);
-        for (c = 0; c < inner; c++) {
-            ptrdiff_t at = o * inner + c;
-            for (k = 0; k < taps; k++) {
-                ptrdiff_t x = (o * factor + k) * inner + c;
-                double v = doubles[x], w = weights ? weights[x] : 1.0;
-                if (job->checked && !valid[x]) continue;
-                if (made->pass == 0) {
-                    v = fabs(v);
-                    made->peak[at] = v > made->peak[at] || v != v ? v : made->peak[at];
-                } else if (made->pass == 1) {
-                    made->mean[at] += w * (v * made->factor[at]);
-                    made->weight[at] += w;
-                    made->count[at] += 1;
-                } else {
-                    v = v * made->factor[at] - made->mean[at];
-                    made->first[at] += w * v;
-                    made->second[at] += w * (v * v);
-                }
+    double *restrict values = (double *) (run->memory + job->values);
+    double *restrict sums = made->sums, *restrict squares = made->squares, *restrict work;
+    const double *restrict factors = made->factors, *restrict means = made->means;
+    const uint8_t *restrict valid = (const uint8_t *) run->memory + job->valid;
+    pooling_doubles_of(job, values, raw, n);
+    if (job->kind == POOLING_F64) for (x = 0; x < n; x++) values[x] *= factors[x];
+    if (job->checked) {
+        pooling_find_valid(run, cell, raw, values);
+        work = (double *) (run->memory + job->work);
+        if (job->weighted) {
+            const double *weights = (const double *) pooling_fetch(run, &job->weight, cell, job->raw_weights, 8);
+            for (x = 0; x < n; x++) work[x] = valid[x] ? weights[x] : 0;
+        } else for (x = 0; x < n; x++) work[x] = valid[x];
+        /* What is left out adds nothing, whatever it is. */
+        for (x = 0; x < n; x++) values[x] = valid[x] ? values[x] : made->pass == 2 ? means[x] : 0;
+        if (made->pass == 1)
+            for (x = 0; x < n; x++) {
+                sums[x] += work[x] * values[x];
+                made->weights[x] += work[x];
+                made->counts[x] += valid[x];
             }
+        else if (made->pass == 2)
+            for (x = 0; x < n; x++) {
+                double v = values[x] - means[x];
+                v = valid[x] ? v : 0;
+                sums[x] += work[x] * v;
+                squares[x] += work[x] * (v * v);
+            }
+    } else if (made->pass == 1)
+        for (x = 0; x < n; x++) {
+            sums[x] += values[x];
+            made->counts[x] += 1;
         }
+    else if (made->pass == 2)
+        for (x = 0; x < n; x++) {
+            double v = values[x] - means[x];
+            sums[x] += v;
+            squares[x] += v * v;
+        }
+    if (made->pass == 0)
+        for (x = 0; x < n; x++) {
+            double v = fabs(values[x]);
+            sums[x] = v > sums[x] || v != v ? v : sums[x];
+        }
+}
+
+/* Add what was added up over rows to the results that it belongs to, or take the greatest. */
+static void pooling_join_columns(
+    const pooling_blocks_run_t *run, double *dst, const double *columns, int greatest
+) {
+    const pooling_blocks_t *job = run->job;
+    ptrdiff_t factor = job->stage[1].row_factor, inner = job->inner, o, k, c;
+    for (o = 0; o * factor < run->width[0]; o++) {
+        ptrdiff_t taps = pooling_least(factor, run->width[0] - o * factor);
+        for (k = 0; k < taps; k++)
+            for (c = 0; c < inner; c++) {
+                double *to = dst + o * inner + c, v = columns[(o * factor + k) * inner + c];
+                *to = !greatest ? *to + v : v > *to || v != v ? v : *to;
+            }
     }
+}
+
+static void pooling_spread_columns(const pooling_blocks_run_t *run, double *columns, const double *src) {
+    const pooling_blocks_t *job = run->job;
+    ptrdiff_t factor = job->stage[1].row_factor, inner = job->inner, x, c;
+    for (x = 0; x < run->width[0]; x++)
+        for (c = 0; c < inner; c++) columns[x * inner + c] = src[x / factor * inner + c];
 }
 
 static void pooling_deviation_task(pooling_blocks_run_t *run, const ptrdiff_t *cell, ptrdiff_t segment) {
     const pooling_blocks_t *job = run->job;
     const pooling_stage_t *stage = &job->stage[1];
-    ptrdiff_t block = stage->row_factor, begin = segment * job->outs_together, outs, n, x, at, stop, offset = 0;
+    ptrdiff_t block = stage->row_factor, begin = segment * job->outs_together, outs, n, m, x, at, stop, offset = 0;
+    ptrdiff_t tap, taps = 1;
     pooling_deviations_t made;
     double *memory = (double *) (run->memory + job->more), *work = (double *) (run->memory + job->work);
     int32_t *counts = (int32_t *) (run->memory + stage->counts);
     outs = pooling_least(job->outs_together, stage->row_cells - begin);
     n = outs * job->inner;
+    m = pooling_least(job->segment, job->stage[0].row_cells) * job->inner;
     made.peak = memory;
     made.factor = memory + n;
     made.count = memory + 2 * n;
@@ -1188,12 +1237,35 @@ static void pooling_deviation_task(pooling_blocks_run_t *run, const ptrdiff_t *c
     made.first = memory + 5 * n;
     made.second = memory + 6 * n;
     memset(memory, 0, (size_t) (7 * n) * sizeof(double));
+    made.factors = memory + 7 * n;
+    made.means = made.factors + m;
+    made.sums = made.means + m;
+    made.squares = made.sums + m;
+    made.weights = made.squares + m;
+    made.counts = made.weights + m;
     for (x = 0; x < n; x++) made.factor[x] = 1;
+    if (job->late >= 0)
+        taps = pooling_least(
+            stage->factor[job->late], job->stage[0].cells[job->late] - cell[job->late] * stage->factor[job->late]);
     for (made.pass = job->kind == POOLING_F64 ? 0 : 1; made.pass < 3; made.pass++) {
         stop = pooling_least((begin + outs) * block, job->stage[0].row_cells);
         for (at = begin * block; at < stop; at += job->segment) {
             pooling_begin(run, at, pooling_least(job->segment, stop - at));
-            pooling_visit(run, cell, pooling_deviate, &made);
+            pooling_spread_columns(run, made.factors, made.factor);
+            pooling_spread_columns(run, made.means, made.mean);
+            for (tap = 0; tap < taps; tap++) {
+                memset(made.sums, 0, (size_t) (4 * m) * sizeof(double));
+                pooling_visit(run, cell, tap, pooling_deviate, &made);
+                if (made.pass == 0) pooling_join_columns(run, made.peak, made.sums, 1);
+                else if (made.pass == 1) {
+                    pooling_join_columns(run, made.mean, made.sums, 0);
+                    pooling_join_columns(run, made.count, made.counts, 0);
+                    pooling_join_columns(run, made.weight, job->checked ? made.weights : made.counts, 0);
+                } else {
+                    pooling_join_columns(run, made.first, made.sums, 0);
+                    pooling_join_columns(run, made.second, made.squares, 0);
+                }
+            }
         }
         if (made.pass == 0)
             for (x = 0; x < n; x++) {
@@ -1204,8 +1276,7 @@ static void pooling_deviation_task(pooling_blocks_run_t *run, const ptrdiff_t *c
                 made.factor[x] = ldexp(1.0, power < -1000 ? 1000 : -power);
             }
         if (made.pass == 1)
-            for (x = 0; x < n; x++)
-                made.mean[x] = job->op == POOLING_RMS ? 0 : made.mean[x] / made.weight[x];
+            for (x = 0; x < n; x++) made.mean[x] = job->op == POOLING_RMS ? 0 : made.mean[x] / made.weight[x];
     }
     for (x = 0; x < n; x++) {
         double v = made.second[x], w = made.weight[x];
@@ -1554,7 +1625,7 @@ static void pooling_order_task(pooling_blocks_run_t *run, const ptrdiff_t *cell,
         order.rows = 0;
         order.whole = outs;
         memset(order.found, 0, (size_t) n * 4);
-        pooling_visit(run, cell, pooling_order_row, &order);
+        pooling_visit(run, cell, -1, pooling_order_row, &order);
 #define POOLING_CASE(NAME, K)                                                                                          \
         if (order.planes)                                                                                              \
             pooling_order_planes_##NAME(                                                                               \
@@ -1636,7 +1707,7 @@ static void pooling_blocks_lay_out(pooling_blocks_t *job) {
     job->values = pooling_room(&total, n * (size < 8 ? 8 : size));
     job->valid = pooling_room(&total, n);
     job->work = pooling_room(&total, n * 8);
-    job->more = pooling_room(&total, deviates ? lanes * 56 : lanes * 8);
+    job->more = pooling_room(&total, deviates ? lanes * 56 + n * 48 : lanes * 8);
     job->planes = pooling_room(&total, orders ? lanes * most * size : 0);
     for (s = 1; s <= job->stages; s++) {
         pooling_stage_t *stage = &job->stage[s];
