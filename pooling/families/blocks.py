@@ -494,6 +494,8 @@ def sum_kind(dtype: str, taps: int, *, real: bool) -> str:
 
 def filling(call: Blocks) -> bytes | None:
     """Return the bytes of a result without enough valid elements; None where that is an error."""
+    if call.reduction.name == "count":
+        return np.zeros((), call.dtype).tobytes()
     if call.nodata is not None:
         with np.errstate(over="ignore"):
             return np.array(call.nodata).astype(call.dtype).tobytes()
@@ -537,7 +539,8 @@ def run(
         mask = weights = nodata = None
     origin = call.array.shape
     sizes = [math.prod(level.factors[axis] for level in levels) for axis in range(rank)]
-    last = last_axis(sizes)
+    # Cells that stand for several elements may be cut at the end, also on an axis that is not reduced any more.
+    last = last_axis([size * span for size, span in zip(sizes, spans, strict=True)])
     operands = [each for each in (elements, mask, weights, counts) if each is not None]
     inner = math.prod(elements.shape[last + 1 :])
     late = -1
