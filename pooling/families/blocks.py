@@ -561,7 +561,9 @@ def run(
             sums = {"u": "int", "b": "int8", "i": kind}.get(elements.dtype.kind, "int")
             sums = f"int{8 * elements.itemsize}" if sums != kind else kind
         else:
-            sums = sum_kind(call.array.dtype.name, taps, real=sums_are_real(call))
+            # Counts are made beside sums that nobody wants.
+            real = sums_are_real(call)
+            sums = "int32" if name == "count" else sum_kind(call.array.dtype.name, taps, real=real)
         outputs = level.result.shape if level.result is not None else (INT64_MAX >> 1,) * axes
         result = None if level.result is None else _bits(level.result)
         stages.append((level.factors[:axes], kernels.BLOCK_KINDS[sums], result, level.valid, outputs[:axes]))
