@@ -1506,7 +1506,7 @@ def weighted_mean(values: Sequence[Number], weights: Sequence[Fraction]) -> Numb
 
 
 def root(value: Number) -> float:
-    """Return the square root, in float64 or as close to it as a fraction of 2**200 comes."""
+    """Return the square root, in float64 from the whole root of a multiple by 4**600."""
     if special(value):
         return math.sqrt(value) if value > 0 else math.nan
     scale = 4**600
@@ -1515,7 +1515,8 @@ def root(value: Number) -> float:
 
 def reduce_block(func: str, block: Sequence[Element]) -> Number:
     """Reduce the valid elements of a block, of which there is at least one, in row-major order."""
-    values, weights = [x for x, _ in block], [w for _, w in block]
+    values: list[Number] = [x for x, _ in block]
+    weights = [w for _, w in block]
     if func == "count":
         return len(block)
     if func == "first":
@@ -1537,7 +1538,7 @@ def reduce_block(func: str, block: Sequence[Element]) -> Number:
         middle = ascending[(len(block) - 1) // 2], ascending[len(block) // 2]
         return middle[0] if len(block) % 2 else times(exact_sum(middle), Fraction(1, 2))
     if func == "mode":
-        return max(ascending, key=ascending.count)
+        return max(ascending, key=lambda value: ascending.count(value))
     if func == "rms":
         return root(weighted_mean([INF if special(x) else Fraction(x) ** 2 for x in values], weights))
     if any(special(x) for x in values):
@@ -1610,24 +1611,25 @@ def block_reduce(
                 for begin, o, block, size in zip(starts, cell, sizes, elements.shape, strict=True)
             )
         )
-        block, there = [], 0
+        found: list[Element] = []
+        there = 0
         for tap in taps:
             there += 1
             value = numbers[tap]
             left_out = missing is not None and (value == missing or (value != value and missing != missing))
             weight = Fraction(1) if weighing is None else Fraction(weighing[tap])
             if not left_out and weight and (mask is None or not mask[tap]):
-                block.append((value, weight))
-        valid[cell] = len(block) / there
+                found.append((value, weight))
+        valid[cell] = len(found) / there
         if func == "count":
-            result[cell] = len(block)
-        elif not block or valid[cell] < min_valid:
+            result[cell] = len(found)
+        elif not found or valid[cell] < min_valid:
             if missing is None and mask is None and kind.name not in FLOATS:
                 raise ValueError(f"the block {cell} has no valid element, and there is no nodata")
             # Of a masked array without nodata nobody sees what is below the mask.
             result[cell] = missing if missing is not None else 0 if kind.name not in FLOATS else math.nan
         else:
-            value = reduce_block(func, block)
+            value = reduce_block(func, found)
             if func in ("sum", "range") and kind.kind in "iu" and not fits(value, kind):
                 raise ValueError(f"the {func} of the block {cell} does not fit {kind}")
             result[cell] = bool(value) if kind == np.bool_ else stored(value, kind, rounding)
