@@ -95,8 +95,8 @@ cdef int place_operand(block_operand_t* operand, Strided held, Strided like, int
 
 
 def reduce_blocks(
-    int op, int kind, int result, int rounding, elements, stages, origin, spans, int late, nodata, fill, double min_valid,
-    mask=None, weights=None, counts=None, carry=None, carry_counts=None, ptrdiff_t threads=1,
+    int op, int kind, int result, int rounding, elements, stages, origin, spans, int late, nodata, fill,
+    double min_valid, mask=None, weights=None, counts=None, carry=None, carry_counts=None, ptrdiff_t threads=1,
 ):
     """Reduce blocks, in one or more stages.
 

@@ -1706,6 +1706,35 @@ static void pooling_apart_##NAME(                                               
     default: pooling_apart_of_##NAME(planes, row, flip, outs, factor, 1, n);                                           \
     }                                                                                                                  \
 }                                                                                                                      \
+/* Modes of blocks that have one or two values each, which most blocks of labels do; 0 where one has more. */          \
+POOLING_CONSTANT int pooling_two_of_##NAME(                                                                            \
+    K *restrict low, const K *restrict planes, const int count, ptrdiff_t n, ptrdiff_t step                            \
+) {                                                                                                                    \
+    K more = 0;                                                                                                        \
+    ptrdiff_t x;                                                                                                       \
+    int k;                                                                                                             \
+    for (x = 0; x < n; x++) {                                                                                          \
+        K least = planes[x], most = planes[x], first = 0, last = 0;                                                    \
+        for (k = 1; k < count; k++) {                                                                                  \
+            K v = planes[k * step + x];                                                                                \
+            least = v < least ? v : least;                                                                             \
+            most = v > most ? v : most;                                                                                \
+        }                                                                                                              \
+        for (k = 0; k < count; k++) {                                                                                  \
+            K v = planes[k * step + x];                                                                                \
+            first = (K) (first + (v == least));                                                                        \
+            last = (K) (last + (v == most));                                                                           \
+        }                                                                                                              \
+        more = (K) (more | (least != most && first + last != count));                                                  \
+        low[x] = 2 * first >= count ? least : most;                                                                    \
+    }                                                                                                                  \
+    return !more;                                                                                                      \
+}                                                                                                                      \
+POOLING_ALONE int pooling_two_##NAME(K *low, const K *planes, ptrdiff_t count, ptrdiff_t n, ptrdiff_t step) {          \
+    if (count == 4) return pooling_two_of_##NAME(low, planes, 4, n, step);                                             \
+    if (count == 8) return pooling_two_of_##NAME(low, planes, 8, n, step);                                             \
+    return 0;                                                                                                          \
+}                                                                                                                      \
 /* The results of n places of planes that lie a step apart, into `low` and `high`. */                                  \
 static void pooling_order_some_##NAME(                                                                                 \
     const pooling_blocks_t *job, K *planes, ptrdiff_t count, ptrdiff_t n, ptrdiff_t step, const int32_t *found,        \
@@ -1718,6 +1747,8 @@ static void pooling_order_some_##NAME(                                          
         memcpy(high, planes, (size_t) n * sizeof(K));                                                                  \
         return;                                                                                                        \
     }                                                                                                                  \
+    if (job->op == POOLING_MODE && !found && !pooling_is_float(job->kind)                                              \
+        && pooling_two_##NAME(low, planes, count, n, step)) return;                                                    \
     if (found) {                                                                                                       \
         counts = spare;                                                                                                \
         spare += n;                                                                                                    \
@@ -1737,7 +1768,8 @@ static void pooling_order_planes_##NAME(                                        
     K *spare                                                                                                           \
 ) {                                                                                                                    \
     /* Few at a time, of which all blocks may have one value each. */                                                  \
-    const ptrdiff_t some = (ptrdiff_t) (POOLING_ORDER_TOGETHER / sizeof(K));                                           \
+    const ptrdiff_t some = (ptrdiff_t) (                                                                               \
+        (job->op == POOLING_MODE && count <= 8 ? POOLING_ORDER_TOGETHER / 4 : POOLING_ORDER_TOGETHER) / sizeof(K));    \
     ptrdiff_t x;                                                                                                       \
     for (x = 0; x < n; x += some)                                                                                      \
         pooling_order_some_##NAME(                                                                                     \
