@@ -48,13 +48,17 @@ cdef inline bint is_searched(const plan_t* plan) noexcept nogil:
     """Whether windows are so long, and overlap so little, that their argmaxes are found in this way."""
     cdef double inputs = 1
     cdef double outputs = 1
+    cdef double least = SEARCHED_TAPS
     cdef int i
     if plan.inner != 1 or plan.axes[2].dilation != 1 or plan.axes[2].kernel_size < SEARCHED_ROW:
         return False
     for i in range(3):
         inputs *= <double> plan.axes[i].input_size
         outputs *= <double> plan.axes[i].output_size
-    return plan.taps >= SEARCHED_TAPS and outputs * plan.taps <= 4 * inputs
+        if plan.axes[i].adaptive:
+            # The other ways make these one window after another.
+            least = SEARCHED_ADAPTIVE_TAPS
+    return plan.taps >= least and outputs * plan.taps <= 4 * inputs
 
 
 cdef inline ptrdiff_t search_scratch(const plan_t* plan, const argmax_t* argmax) noexcept nogil:

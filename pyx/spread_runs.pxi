@@ -78,6 +78,15 @@ cdef inline void fill_run(char* dst, const char* value, ptrdiff_t size, ptrdiff_
         fill_cells(<uint64_t*> dst, value, n)
 
 
+cdef inline void sum_windows(real_t* value, const real_t* summed, ptrdiff_t windows) noexcept nogil:
+    """Sum the gradients of neighbouring windows: mostly one, or two."""
+    cdef ptrdiff_t o
+    cdef real_t total = summed[0]
+    for o in range(1, windows):
+        total += summed[o]
+    value[0] = total
+
+
 cdef void sum_gradients_above(
     const spreading_t* pooling, char* summed, char* one, ptrdiff_t outer, const covering_t* depths,
     const covering_t* heights, const covering_t* held,
@@ -163,9 +172,15 @@ cdef ptrdiff_t spread_runs(const void* job, char* scratch, ptrdiff_t begin, ptrd
         while cell < stop:
             lengths[runs] = min(first_beyond(axis, &held, cell), stop) - cell
             cell += lengths[runs]
-            sum.across(
-                values + runs * size, summed + (held.first - covering.first) * size, inner, held.stop - held.first,
-                inner, 1, 1, 0, 0, False, NULL)
+            o = held.first - covering.first
+            if inner > 1:
+                sum.across(
+                    values + runs * size, summed + o * size, inner, held.stop - held.first, inner, 1, 1, 0, 0, False,
+                    NULL)
+            elif sum.value == sizeof(float):
+                sum_windows((<float*> values) + runs, (<float*> summed) + o, held.stop - held.first)
+            else:
+                sum_windows((<double*> values) + runs, (<double*> summed) + o, held.stop - held.first)
             runs += 1
         # Dividing by 1 makes every NaN the same one.
         sum.divide(values, runs * inner, 1)

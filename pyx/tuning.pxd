@@ -88,9 +88,11 @@ cdef enum:
     ARGMAX_LANES = 64
 
     # --- argmax by search ---
-    # Taps of windows, and those along a row, from which on an argmax is looked for where the maximum is known.
+    # Taps of windows, of adaptive ones, and those along a row, from which on an argmax is looked for where the maximum
+    # is known.
     SEARCHED_TAPS = 128
-    SEARCHED_ROW = 8
+    SEARCHED_ADAPTIVE_TAPS = 32
+    SEARCHED_ROW = 5
 
     # --- argmax of long windows ---
     # Cells of a line of rows, which are flipped, so that windows along them are made of lines as well.

@@ -53,8 +53,9 @@ DIVIDED_BYTES = 1 << 20
 SLAB_BYTES = 1 << 22
 """The same of a single map, unless 16 times the extent of a window on the axis that is cut is more: windows that reach
 across a cut are divided twice."""
-CELLS_OF_RUN = 4
-"""Cells between adaptive windows from which on their gradients are runs of equal values; others are pooled."""
+CELLS_OF_RUN = 8
+"""Elements between adaptive windows, channels that lie side by side included, from which on their gradients are runs of
+equal values; others are pooled."""
 
 
 class MeanGradient(NamedTuple):
@@ -217,7 +218,8 @@ class Mean(Call):
         """Whether windows are adaptive and so long that gradients are runs of equal values (pyx/spread_runs.pxi)."""
         if self.ignores_nan or not any(axis.adaptive for axis in self.planned):
             return False
-        return all(axis.input_size >= CELLS_OF_RUN * axis.output_size for axis in self.planned if axis.adaptive)
+        cells = max(2, -(-CELLS_OF_RUN // max(1, self.maps.inner)))
+        return all(axis.input_size >= cells * axis.output_size for axis in self.planned if axis.adaptive)
 
     @cached_property
     def together(self) -> int:
