@@ -17,9 +17,10 @@ from libc.string cimport memset
 
 from tuning cimport (
     ARGMAX_LANES, BAND_CELLS, BLOCK, FLAT_SHARE, LADDER_CELLS, LONG, MANY_PLANES, MOST_REACH, MOST_SPAN, NARROW,
-    RUN_BAND_CELLS, SERIAL_BYTES, GRADIENT_STACK_CELLS, STACK_CELLS, STRAIGHT,
+    FEWEST_VIEWED_BYTES, RUN_BAND_CELLS, SERIAL_BYTES, GRADIENT_STACK_CELLS, STACK_CELLS, STRAIGHT,
 )
 from types cimport int64_t
+from views cimport MOST_AXES, gather, lay_view, maps_t, view_t
 
 from contextvars import ContextVar
 from math import prod
@@ -120,7 +121,13 @@ cdef ptrdiff_t share(
 # "team", "openmp", or "none" where the compiler has neither atomic operations nor OpenMP.
 THREADING = (<bytes> POOLING_THREADING).decode("ascii")
 cdef ptrdiff_t default_threads = 1
-cdef ptrdiff_t serial_bytes = SERIAL_BYTES
+# Bytes that calls of a kind must move to be done by more than one thread; for all of them where it is not negative.
+cdef dict LEAST_BYTES = {
+    "pool": SERIAL_BYTES, "indices": SERIAL_BYTES, "scatter": SERIAL_BYTES, "spread": SERIAL_BYTES,
+    "copy": SERIAL_BYTES, "norm": SERIAL_BYTES, "blur": SERIAL_BYTES, "regions": SERIAL_BYTES,
+    "unpooling": SERIAL_BYTES, "fractional": SERIAL_BYTES,
+}
+cdef ptrdiff_t serial_bytes = -1
 # The number inside of a `pooling.threads` block.
 THREADS_HERE = ContextVar("pooling_threads", default=None)
 
@@ -132,7 +139,8 @@ def set_default_threads(ptrdiff_t threads):
 
 
 def set_serial_bytes(ptrdiff_t nbytes):
-    """Let calls run on one thread that move fewer bytes than this; return what it was before."""
+    """Let calls run on one thread that move fewer bytes than this, or than their own limits where it is negative;
+    return what it was before."""
     global serial_bytes
     before, serial_bytes = serial_bytes, nbytes
     return before
@@ -145,9 +153,13 @@ cpdef ptrdiff_t get_num_threads() except -1:
     return THREADS_HERE.get() or default_threads
 
 
-cpdef ptrdiff_t threads_for(ptrdiff_t nbytes) except -1:
-    """Return the number of threads for a call that moves so many bytes."""
-    return 1 if nbytes < serial_bytes else get_num_threads()
+cpdef ptrdiff_t threads_for(ptrdiff_t nbytes, str work="pool") except -1:
+    """Return the number of threads for a call that moves so many bytes, doing one of the works that `LEAST_BYTES`
+    names."""
+    cdef ptrdiff_t least = serial_bytes
+    if least < 0:
+        least = LEAST_BYTES[work]
+    return 1 if nbytes < least else get_num_threads()
 
 
 def keep_workers(ptrdiff_t workers):
@@ -652,6 +664,94 @@ cdef bint is_index(dtype):
     return dtype is INDEX or dtype == INDEX
 
 
+# --- arrays that do not lie side by side ---
+
+cdef struct copying_t:
+    view_t view
+    const char* src
+    char* dst
+
+
+cdef ptrdiff_t gather_tasks(const void* job, char* scratch, ptrdiff_t begin, ptrdiff_t end) noexcept nogil:
+    cdef const copying_t* copying = <const copying_t*> job
+    gather(&copying.view, copying.dst, copying.src, begin, end)
+    return -1
+
+
+cdef bint are_moved(ptrdiff_t itemsize) noexcept:
+    """Whether there are copies of elements of so many bytes."""
+    return itemsize == 1 or itemsize == 2 or itemsize == 4 or itemsize == 8
+
+
+def gathered(array not None):
+    """Copy an ndarray of this machine's byte order to where its elements lie side by side, on as many threads as help.
+
+    Parameters
+    ----------
+    array : ndarray
+        Of any strides, at any address.
+
+    Returns
+    -------
+    ndarray
+        Contiguous and aligned, of the same shape and dtype.
+    """
+    cdef Py_buffer view
+    cdef copying_t copying
+    cdef memory_t memory
+    result = EMPTY(array.shape, array.dtype)
+    PyObject_GetBuffer(array, &view, PyBUF_STRIDES)
+    try:
+        lies_ready(result, view.len, 1, None, &memory)
+        if view.len == 0:
+            return result
+        if view.ndim <= MOST_AXES and are_moved(view.itemsize):
+            lay_view(
+                &copying.view, view.ndim, <const ptrdiff_t*> view.shape, <const ptrdiff_t*> view.strides, view.itemsize)
+            copying.src = <const char*> view.buf
+            copying.dst = memory.begin
+            share(
+                gather_tasks, &copying, copying.view.tasks, 0, threads_for(2 * view.len),
+                max(1, view.len // copying.view.tasks))
+            return result
+    finally:
+        PyBuffer_Release(&view)
+    result[...] = array
+    return result
+
+
+cdef bint lay_maps(const Py_buffer* view, ptrdiff_t first, maps_t* maps) noexcept:
+    """Say where the maps of an array lie, whose axes are those from `first` on; return whether it is good to copy them
+    a few at a time."""
+    cdef ptrdiff_t nearest = 0
+    cdef ptrdiff_t step, axis
+    cdef int i
+    if not 0 <= first <= 2 or not 1 <= view.ndim - first <= 4 or not are_moved(view.itemsize) or view.len == 0:
+        return False
+    maps.begin = <const char*> view.buf
+    maps.itemsize = view.itemsize
+    maps.axes = <int> (view.ndim - first)
+    maps.nbytes = view.itemsize
+    for i in range(maps.axes):
+        maps.sizes[i] = view.shape[first + i]
+        maps.steps[i] = view.strides[first + i]
+        maps.nbytes *= maps.sizes[i]
+        step = max(maps.steps[i], -maps.steps[i])
+        if maps.sizes[i] > 1 and step and (nearest == 0 or step < nearest):
+            nearest = step
+    maps.count = 1
+    for i in range(2):
+        axis = first - 2 + i
+        maps.outer_sizes[i] = view.shape[axis] if axis >= 0 else 1
+        maps.outer_steps[i] = view.strides[axis] if axis >= 0 else 0
+        maps.count *= maps.outer_sizes[i]
+        # Where neighbours in memory belong to different maps, each would read the same memory as the others.
+        step = max(maps.outer_steps[i], -maps.outer_steps[i])
+        if maps.outer_sizes[i] > 1 and step and step < nearest:
+            return False
+    return maps.nbytes >= FEWEST_VIEWED_BYTES
+
+
 # What makes gradients.
 cdef dict WAYS = {"scatter": SCATTERS, "spread": SPREADS, "gather": GATHERS}
 
@@ -692,6 +792,25 @@ cdef class Runner:
     cdef int divide_windows(self, const char* src, char* dst, ptrdiff_t threads) except -1:
         raise NotImplementedError
 
+    cdef int pool_maps(self, const maps_t* maps, char* dst, ptrdiff_t threads) except -1:
+        raise NotImplementedError
+
+    cdef int find_maps(self, const maps_t* maps, char* dst, int64_t* indices, ptrdiff_t threads) except -1:
+        raise NotImplementedError
+
+    cdef int lay_pool(self) except -1:
+        if self.plan is None:
+            plan, self.reducer, self.kind, self.rounding = self.call.loops
+            # Last, since another thread takes it for all of them.
+            self.plan = plan
+        return 0
+
+    cdef int lay_find(self) except -1:
+        if self.index_plan is None:
+            plan, self.reducer, self.kind = self.call.index_loops
+            self.index_plan = plan
+        return 0
+
     cdef bint is_native(self, array):
         dtype = array.dtype
         return dtype is self.dtype or dtype == self.dtype
@@ -714,19 +833,71 @@ cdef class Runner:
         if result is None or (out is not None and meet(&source, &target)):
             return None
         if not indexed:
-            if self.plan is None:
-                plan, self.reducer, self.kind, self.rounding = self.call.loops
-                self.plan = plan
+            self.lay_pool()
             self.pool(source.begin, target.begin, threads_for(self.read + self.written))
             return result
-        if self.index_plan is None:
-            plan, self.reducer, self.kind = self.call.index_loops
-            self.index_plan = plan
+        self.lay_find()
         indices = EMPTY(self.output_shape, INDEX)
         lies_ready(indices, self.indexed, 8, None, &places)
         self.find(
             source.begin, target.begin, <int64_t*> places.begin, threads_for(self.read + self.written + self.indexed))
         return result, indices
+
+    cpdef object forward_view(self, array, out, bint indexed):
+        """Pool an ndarray of the resolved shape that does not lie side by side, a few maps or rows at a time.
+
+        Returns None where all of it has to be copied first: where that is done faster, kernels cannot pool a part as
+        they pool the whole, or Python must look at something.
+        """
+        cdef Py_buffer view
+        cdef maps_t maps
+        cdef memory_t target, places
+        cdef bint laid
+        if not self.is_native(array) or array.shape != self.input_shape:
+            return None
+        PyObject_GetBuffer(array, &view, PyBUF_STRIDES)
+        laid = lay_maps(&view, self.call.maps.spatial.start, &maps)
+        PyBuffer_Release(&view)
+        if not laid:
+            return None
+        result = self.target(out, self.output_shape, self.written, &target)
+        if result is None or self.written == 0:
+            return None
+        if not indexed:
+            self.lay_pool()
+            return result if self.pool_maps(&maps, target.begin, threads_for(self.read + self.written)) else None
+        self.lay_find()
+        indices = EMPTY(self.output_shape, INDEX)
+        lies_ready(indices, self.indexed, 8, None, &places)
+        if self.find_maps(
+            &maps, target.begin, <int64_t*> places.begin, threads_for(self.read + self.written + self.indexed)
+        ):
+            return result, indices
+        return None
+
+    cdef object forward_moved(self, array, bint indexed):
+        """Pool an ndarray that lies as the other layout has it, by the call that does so; or return None."""
+        way = self.call.moved_way
+        if way is None:
+            return None
+        axes, back, runner = way
+        made = (<Runner> runner).forward(array.transpose(axes), None, indexed)
+        if made is None:
+            return None
+        return (made[0].transpose(back), made[1].transpose(back)) if indexed else made.transpose(back)
+
+    cdef object backward_moved(self, grad_output, array, indices):
+        """Return the gradient of such arrays, if all that are read lie so; or None."""
+        way = self.call.moved_way
+        if way is None or not (indices is None or type(indices) is NDARRAY):
+            return None
+        axes, back, runner = way
+        if grad_output.shape != self.output_shape or indices is not None and indices.shape != self.output_shape:
+            return None
+        made = (<Runner> runner).backward(
+            grad_output.transpose(axes), array.transpose(axes), None if indices is None else indices.transpose(axes),
+            None)
+        return None if made is None else made.transpose(back)
 
     cpdef object backward(self, grad_output, array, indices, out):
         """Return the gradient of the input, or None, having done nothing, where Python must look at what it is given.
@@ -817,6 +988,8 @@ cdef class Entry:
             earlier = self.earlier(function, input, arguments)
             if earlier is not None:
                 result = earlier.forward(input, out, return_indices)
+                if result is None and out is None:
+                    result = earlier.forward_moved(input, return_indices)
                 if result is not None:
                     return result
         return self.forward_otherwise(function, input, out, return_indices, arguments)
@@ -828,6 +1001,8 @@ cdef class Entry:
             earlier = self.earlier(function, input, arguments)
             if earlier is not None:
                 result = earlier.backward(grad_output, input, indices, out)
+                if result is None and out is None:
+                    result = earlier.backward_moved(grad_output, input, indices)
                 if result is not None:
                     return result
         return self.backward_otherwise(function, grad_output, input, indices, out, arguments)

@@ -117,6 +117,14 @@ cdef enum:
     COST_OF_OVERLAP = 3
     COST_OF_HALVES = 2
 
+    # --- arrays that do not lie side by side ---
+    # Bytes of maps that are copied before they are pooled, and most bytes of a single map or of rows of one: a part of
+    # the second-level cache.
+    VIEWED_BYTES = 1 << 17
+    MOST_VIEWED_BYTES = 1 << 19
+    # Smaller maps are copied all together: to begin one takes longer than to copy it.
+    FEWEST_VIEWED_BYTES = 1 << 10
+
     # --- gradients ---
     # Most cells of a plane over which gradients are spread as a whole: a quarter of the second-level cache.
     GRADIENT_STACK_CELLS = 1 << 16

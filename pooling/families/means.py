@@ -13,11 +13,11 @@ from numpy.typing import ArrayLike
 from .._core import Plan, threads_for
 from ..annotations import AdaptiveSize, AnyArray, Layout, NanRule, Padding, Rounding, Sizes
 from ..arguments import flag, real, word
-from ..arrays import native, plain_array
+from ..arrays import dtype_name, native, plain_array
 from ..calls import Call, entry, is_float32, placed, reducer_named, sum_kind
 from ..dispatch import kernels
 from ..errors import value_error
-from ..geometry import Axis, Slab
+from ..geometry import NO_WINDOWS, Axis, Slab
 from ..layer import Layer
 from ..plan import lay_out
 from ..ranks import described, ranked
@@ -144,7 +144,7 @@ class Mean(Call):
         gradient, _ = self.gradients
         way = "gather" if gradient.gathers else "spread"
         kind = gradient.kind(self.dtype, exact=is_float32(self.divisor))
-        return way, gradient.plan, self.reducer, kernels.KINDS[self.dtype.name], kind, gradient.divides
+        return way, gradient.plan, self.reducer, kernels.KINDS[dtype_name(self.dtype)], kind, gradient.divides
 
     @cached_property
     def kind(self) -> int:
@@ -196,17 +196,17 @@ class Mean(Call):
             return self.divisor
         for axis in self.planned:
             border = axis.border_windows(count_include_pad=self.count_include_pad)
-            if not (border.divisor == axis.kernel_size).all():
+            if border is not NO_WINDOWS and not (border.divisor == axis.kernel_size).all():
                 return None
         return float(math.prod(axis.kernel_size for axis in self.planned))
 
-    @property
+    @cached_property
     def divides_first(self) -> bool:
         """Whether gradients are divided before they are spread.
 
         Half precision would round then; kernels divide by what the plan says, as they spread.
         """
-        return self.same_divisor is None and (self.ignores_nan or self.dtype.name in ("float32", "float64"))
+        return self.same_divisor is None and (self.ignores_nan or dtype_name(self.dtype) in ("float32", "float64"))
 
     @cached_property
     def together(self) -> int:
@@ -225,7 +225,7 @@ class Mean(Call):
         rest = self.maps.outer % max(1, self.together)
         return gradient, self._gradient(rest) if rest else gradient
 
-    @property
+    @cached_property
     def made_at_once(self) -> bool:
         """Whether the gradients of all maps are made together, by kernels alone."""
         if self.ignores_nan or 0 in self.maps.shape or 0 in self.output_shape:
