@@ -17,7 +17,9 @@ from libc.string cimport memset
 
 from tuning cimport (
     ARGMAX_LANES, BAND_CELLS, BLOCK, FLAT_SHARE, LADDER_CELLS, LONG, MANY_PLANES, MOST_REACH, MOST_SPAN, NARROW,
-    FEWEST_VIEWED_BYTES, RUN_BAND_CELLS, SERIAL_BYTES, GRADIENT_STACK_CELLS, STACK_CELLS, STRAIGHT,
+    RUN_BAND_CELLS, GRADIENT_STACK_CELLS, STACK_CELLS, STRAIGHT,
+    SERIAL_BLUR, SERIAL_COPY, SERIAL_FRACTIONAL, SERIAL_INDICES, SERIAL_NORM, SERIAL_NORM_GRADIENT, SERIAL_POOL,
+    SERIAL_REGIONS, SERIAL_SCATTER, SERIAL_SEARCH, SERIAL_SPREAD, SERIAL_UNPOOLING,
 )
 from types cimport int64_t
 from views cimport MOST_AXES, gather, lay_view, maps_t, view_t
@@ -121,11 +123,12 @@ cdef ptrdiff_t share(
 # "team", "openmp", or "none" where the compiler has neither atomic operations nor OpenMP.
 THREADING = (<bytes> POOLING_THREADING).decode("ascii")
 cdef ptrdiff_t default_threads = 1
-# Bytes that calls of a kind must move to be done by more than one thread; for all of them where it is not negative.
-cdef dict LEAST_BYTES = {
-    "pool": SERIAL_BYTES, "indices": SERIAL_BYTES, "scatter": SERIAL_BYTES, "spread": SERIAL_BYTES,
-    "copy": SERIAL_BYTES, "norm": SERIAL_BYTES, "blur": SERIAL_BYTES, "regions": SERIAL_BYTES,
-    "unpooling": SERIAL_BYTES, "fractional": SERIAL_BYTES,
+# What the calls of a family move at least where more than one thread does them; for all of them it is `serial_bytes`
+# where that is not negative.
+cdef dict LEAST = {
+    "pool": SERIAL_POOL, "indices": SERIAL_INDICES, "scatter": SERIAL_SCATTER, "search": SERIAL_SEARCH,
+    "spread": SERIAL_SPREAD, "copy": SERIAL_COPY, "norm": SERIAL_NORM, "norm gradient": SERIAL_NORM_GRADIENT,
+    "blur": SERIAL_BLUR, "regions": SERIAL_REGIONS, "unpooling": SERIAL_UNPOOLING, "fractional": SERIAL_FRACTIONAL,
 }
 cdef ptrdiff_t serial_bytes = -1
 # The number inside of a `pooling.threads` block.
@@ -153,12 +156,11 @@ cpdef ptrdiff_t get_num_threads() except -1:
     return THREADS_HERE.get() or default_threads
 
 
-cpdef ptrdiff_t threads_for(ptrdiff_t nbytes, str work="pool") except -1:
-    """Return the number of threads for a call that moves so many bytes, doing one of the works that `LEAST_BYTES`
-    names."""
+cpdef ptrdiff_t threads_for(ptrdiff_t nbytes, str family="copy") except -1:
+    """Return the number of threads for a call of a family of `LEAST` that moves so many bytes."""
     cdef ptrdiff_t least = serial_bytes
     if least < 0:
-        least = LEAST_BYTES[work]
+        least = LEAST[family]
     return 1 if nbytes < least else get_num_threads()
 
 
@@ -711,7 +713,7 @@ def gathered(array not None):
             copying.src = <const char*> view.buf
             copying.dst = memory.begin
             share(
-                gather_tasks, &copying, copying.view.tasks, 0, threads_for(2 * view.len),
+                gather_tasks, &copying, copying.view.tasks, 0, threads_for(2 * view.len, "copy"),
                 max(1, view.len // copying.view.tasks))
             return result
     finally:
@@ -721,9 +723,10 @@ def gathered(array not None):
 
 
 cdef bint lay_maps(const Py_buffer* view, ptrdiff_t first, maps_t* maps) noexcept:
-    """Say where the maps of an array lie, whose axes are those from `first` on; return whether it is good to copy them
-    a few at a time."""
+    """Say where the maps of an array lie, whose axes are those from `first` on; return whether they can be copied a few
+    at a time."""
     cdef ptrdiff_t nearest = 0
+    cdef size_t places = <size_t> view.buf
     cdef ptrdiff_t step, axis
     cdef int i
     if not 0 <= first <= 2 or not 1 <= view.ndim - first <= 4 or not are_moved(view.itemsize) or view.len == 0:
@@ -732,9 +735,12 @@ cdef bint lay_maps(const Py_buffer* view, ptrdiff_t first, maps_t* maps) noexcep
     maps.itemsize = view.itemsize
     maps.axes = <int> (view.ndim - first)
     maps.nbytes = view.itemsize
-    for i in range(maps.axes):
+    maps.lying = True
+    maps.crossed = False
+    for i in range(maps.axes - 1, -1, -1):
         maps.sizes[i] = view.shape[first + i]
         maps.steps[i] = view.strides[first + i]
+        maps.lying &= maps.sizes[i] == 1 or maps.steps[i] == maps.nbytes
         maps.nbytes *= maps.sizes[i]
         step = max(maps.steps[i], -maps.steps[i])
         if maps.sizes[i] > 1 and step and (nearest == 0 or step < nearest):
@@ -745,11 +751,37 @@ cdef bint lay_maps(const Py_buffer* view, ptrdiff_t first, maps_t* maps) noexcep
         maps.outer_sizes[i] = view.shape[axis] if axis >= 0 else 1
         maps.outer_steps[i] = view.strides[axis] if axis >= 0 else 0
         maps.count *= maps.outer_sizes[i]
-        # Where neighbours in memory belong to different maps, each would read the same memory as the others.
+        places |= <size_t> maps.outer_steps[i]
         step = max(maps.outer_steps[i], -maps.outer_steps[i])
         if maps.outer_sizes[i] > 1 and step and step < nearest:
-            return False
-    return maps.nbytes >= FEWEST_VIEWED_BYTES
+            # Of neighbours on the first axis each would read the same memory as the others.
+            if i == 0:
+                return False
+            maps.crossed = True
+    maps.lying &= places % view.itemsize == 0
+    return True
+
+
+cdef ptrdiff_t work_of(const plan_t* plan, ptrdiff_t read, ptrdiff_t written, ptrdiff_t itemsize) noexcept:
+    """Bytes that would be read in the time that a call without indices takes, where its data are in the caches.
+
+    Of rows, columns and planes those of a window are combined one after another; what the last axis leaves out has been
+    combined along the others. Elements of a byte take twice as long as longer ones for each byte, and those of two,
+    which are mostly converted, three times (docs/tuning.md).
+    """
+    cdef double combined = 0
+    cdef double apart = 1
+    cdef ptrdiff_t taps
+    cdef const axis_t* axis
+    cdef int i
+    for i in range(2, -1, -1):
+        axis = &plan.axes[i]
+        taps = axis.kernel_size - 1
+        # Long windows share what they combine.
+        combined += <double> (min(taps, 6) + (taps > 6) * 2) * apart
+        apart *= <double> axis.input_size / <double> max(1, axis.output_size)
+    return <ptrdiff_t> min(
+        (<double> read + 2 * <double> written * combined) * (2 if itemsize == 1 else 3 if itemsize == 2 else 1), 1e18)
 
 
 # What makes gradients.
@@ -801,9 +833,13 @@ cdef class Runner:
     cdef int lay_pool(self) except -1:
         if self.plan is None:
             plan, self.reducer, self.kind, self.rounding = self.call.loops
+            self.work = work_of(&(<Plan> plan).plan, self.read, self.written, self.dtype.itemsize)
             # Last, since another thread takes it for all of them.
             self.plan = plan
         return 0
+
+    cdef ptrdiff_t threads_of_find(self) except -1:
+        return threads_for(self.read + self.written + self.indexed, "indices")
 
     cdef int lay_find(self) except -1:
         if self.index_plan is None:
@@ -834,13 +870,12 @@ cdef class Runner:
             return None
         if not indexed:
             self.lay_pool()
-            self.pool(source.begin, target.begin, threads_for(self.read + self.written))
+            self.pool(source.begin, target.begin, threads_for(self.work, "pool"))
             return result
         self.lay_find()
         indices = EMPTY(self.output_shape, INDEX)
         lies_ready(indices, self.indexed, 8, None, &places)
-        self.find(
-            source.begin, target.begin, <int64_t*> places.begin, threads_for(self.read + self.written + self.indexed))
+        self.find(source.begin, target.begin, <int64_t*> places.begin, self.threads_of_find())
         return result, indices
 
     cpdef object forward_view(self, array, out, bint indexed):
@@ -865,13 +900,11 @@ cdef class Runner:
             return None
         if not indexed:
             self.lay_pool()
-            return result if self.pool_maps(&maps, target.begin, threads_for(self.read + self.written)) else None
+            return result if self.pool_maps(&maps, target.begin, threads_for(self.work, "pool")) else None
         self.lay_find()
         indices = EMPTY(self.output_shape, INDEX)
         lies_ready(indices, self.indexed, 8, None, &places)
-        if self.find_maps(
-            &maps, target.begin, <int64_t*> places.begin, threads_for(self.read + self.written + self.indexed)
-        ):
+        if self.find_maps(&maps, target.begin, <int64_t*> places.begin, self.threads_of_find()):
             return result, indices
         return None
 
@@ -942,7 +975,9 @@ cdef class Runner:
             meet(&gradient, &target) or meet(&source, &target) or meet(&places, &target)
         )):
             return None
-        threads = threads_for((2 if self.way == SCATTERS else 1) * (self.read + self.written))
+        threads = threads_for(
+            self.read + self.written,
+            "spread" if self.way != SCATTERS else "search" if indices is None else "scatter")
         if self.divides is not None:
             divided = self.target(None, self.output_shape, self.written, &source)  # no-cython-lint
             self.divide_windows(gradient.begin, source.begin, threads)

@@ -23,7 +23,7 @@ from conversions cimport (
 from division cimport (
     FLOOR, HALF_EVEN, HALF_UP, TRUNC, divide, divide_each, divide_integers, divide_integers_each,
 )
-from views cimport gather_maps, maps_t
+from views cimport gather_maps, map_at, maps_t
 from pooling._core cimport (
     advance, axis_t, bands_cells, bands_of, Buffer, ceil_divide, climbs, climbs_rows, is_stopped, ladder_cells,
     needs_cores, origin_of, output_offset, pieces_of, pieces_t, Plan, plan_t, planes_t, reach_of, reduces_rows,
@@ -42,7 +42,7 @@ from tuning cimport (
     LANES, LANES_TOGETHER, LEVELS_TO_CONVERT, LONG_BYTES, LONG_ROW_CELLS, MANY_PLANES, MAP_BYTES, MOST_LEVELS,
     MOST_NORMS, MOST_OF_RUNS, MOST_REACH, MOST_TAPS, PIECE, ROUNDINGS_OF_ROWS, RUN_CELLS, RUN_CHANNELS, RUN_OVERLAP,
     RUNGS, SPREAD_CELLS, SPREAD_ROW_CELLS, STACK_CELLS, STRIP, SUMS_BYTES, TAPS, TILE_OUTPUTS, TILE_SIDE, TOGETHER,
-    MOST_VIEWED_BYTES, VIEWED_BYTES,
+    LYING_BYTES, MOST_VIEWED_BYTES, VIEWED_BYTES,
 )
 from types cimport (
     bfloat16_t, bits_t, float16_t, int8_t, int16_t, int32_t, int64_t, int128_t, integer_t, offset_t, pair_t, real_t,

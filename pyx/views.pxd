@@ -21,6 +21,8 @@ cdef struct maps_t:
     # Sizes and steps of the two axes that count maps; 1 and 0 where there are fewer.
     ptrdiff_t outer_sizes[2]
     ptrdiff_t outer_steps[2]
+    # Whether each map lies as kernels read it; whether neighbours in memory are elements of different maps.
+    bint lying, crossed
 
 
 cdef inline const char* map_at(const maps_t* maps, ptrdiff_t number) noexcept nogil:
@@ -35,13 +37,21 @@ cdef inline void gather_maps(
 ) noexcept nogil:
     """Copy so many maps, of each so many rows of its first axis, to where they lie side by side."""
     cdef view_t view
-    cdef ptrdiff_t sizes[4]
+    cdef ptrdiff_t sizes[5]
+    cdef ptrdiff_t steps[5]
     cdef int i
-    cdef ptrdiff_t number
+    cdef ptrdiff_t more
     for i in range(maps.axes):
-        sizes[i] = maps.sizes[i]
-    sizes[0] = rows
-    lay_view(&view, maps.axes, sizes, maps.steps, maps.itemsize)
-    for number in range(first, first + count):
-        gather(&view, dst, map_at(maps, number) + row * maps.steps[0], 0, view.tasks)
-        dst += maps.nbytes // maps.sizes[0] * rows
+        sizes[i + 1] = maps.sizes[i]
+        steps[i + 1] = maps.steps[i]
+    sizes[1] = rows
+    steps[0] = maps.outer_steps[1]
+    while count:
+        # As many as lie at equal distances.
+        more = min(count, maps.outer_sizes[1] - first % maps.outer_sizes[1])
+        sizes[0] = more
+        lay_view(&view, maps.axes + 1, sizes, steps, maps.itemsize)
+        gather(&view, dst, map_at(maps, first) + row * maps.steps[0], 0, view.tasks)
+        dst += maps.nbytes // maps.sizes[0] * rows * more
+        first += more
+        count -= more

@@ -10,6 +10,8 @@ cdef struct viewed_t:
     ptrdiff_t together, slabs
     # Bytes of the result of a map.
     ptrdiff_t written
+    # Whether anything is copied: maps that lie as kernels read them are not.
+    bint copies
     # The plan of that many maps and that of the last ones, and the tasks that each is for `work`.
     plan_t part, rest
     ptrdiff_t part_tasks, rest_tasks
@@ -52,10 +54,13 @@ cdef ptrdiff_t view_maps(const void* job, char* scratch, ptrdiff_t begin, ptrdif
         count = min(viewed.together, maps.count - first)
         if is_stopped(scratch, count * maps.nbytes):
             return -1
-        gather_maps(maps, values, first, count, 0, maps.sizes[0])
         forward = viewed.forward
         forward.plan = &viewed.part if count == viewed.together else &viewed.rest
-        forward.src = values
+        if viewed.copies:
+            gather_maps(maps, values, first, count, 0, maps.sizes[0])
+            forward.src = values
+        else:
+            forward.src = map_at(maps, first)
         forward.dst += first * viewed.written
         viewed.work(&forward, scratch, 0, viewed.part_tasks if count == viewed.together else viewed.rest_tasks)
     return -1
@@ -73,10 +78,13 @@ cdef ptrdiff_t view_indexed_maps(const void* job, char* scratch, ptrdiff_t begin
         count = min(viewed.together, maps.count - first)
         if is_stopped(scratch, count * maps.nbytes):
             return -1
-        gather_maps(maps, values, first, count, 0, maps.sizes[0])
         indexed = viewed.indexed
         indexed.plan = &viewed.part if count == viewed.together else &viewed.rest
-        indexed.src = values
+        if viewed.copies:
+            gather_maps(maps, values, first, count, 0, maps.sizes[0])
+            indexed.src = values
+        else:
+            indexed.src = map_at(maps, first)
         indexed.dst += first * viewed.written
         indexed.indices += first * (viewed.written // maps.itemsize)
         viewed.work(&indexed, scratch, 0, viewed.part_tasks if count == viewed.together else viewed.rest_tasks)
@@ -92,6 +100,7 @@ cdef ptrdiff_t view_slabs(const void* job, char* scratch, ptrdiff_t begin, ptrdi
     cdef char* values = scratch + viewed.scratch
     cdef ptrdiff_t bands = bands_of(plan) // plan.segments
     cdef ptrdiff_t row_bytes = maps.nbytes // height.input_size
+    cdef const char* src
     cdef ptrdiff_t task, number, band, more, row, first, last
     cdef window_t window
     cdef forward_t forward = viewed.forward
@@ -108,27 +117,39 @@ cdef ptrdiff_t view_slabs(const void* job, char* scratch, ptrdiff_t begin, ptrdi
                 last = max(last, window.first + (window.count - 1) * height.dilation + 1)
         if is_stopped(scratch, max(0, last - first) * row_bytes):
             return -1
-        if first < last:
-            gather_maps(maps, values, number, 1, first, last - first)
-        # As if the whole map lay there.
-        forward.src = values - (number * height.input_size + first) * row_bytes
+        src = map_at(maps, number) + first * row_bytes
+        if viewed.copies:
+            src = values
+            if first < last:
+                gather_maps(maps, values, number, 1, first, last - first)
+        # As if the whole map lay there, and all maps before it.
+        forward.src = src - (number * height.input_size + first) * row_bytes
         viewed.work(
             &forward, scratch, (number * bands + band) * plan.segments, (number * bands + band + more) * plan.segments)
     return -1
 
 
 cdef inline ptrdiff_t maps_together(const maps_t* maps, ptrdiff_t threads) noexcept nogil:
-    """Maps of a task: as many as stay in a cache, and as few as let every thread have several tasks."""
-    cdef ptrdiff_t few = max(1, VIEWED_BYTES // maps.nbytes)
-    return max(1, min(few, ceil_divide(maps.count, 4 * threads)))
+    """Maps of a task: as many as stay in a cache, and as few as let every thread have several tasks; 0 if a map is too
+    large."""
+    cdef ptrdiff_t line = 64 // maps.itemsize
+    cdef ptrdiff_t few = min(max(1, VIEWED_BYTES // maps.nbytes), ceil_divide(maps.count, 4 * threads))
+    # Whole lines of the caches, which hold elements of as many maps.
+    few = min(round_up(max(few, 1), line), maps.count) if maps.crossed else max(few, 1)
+    return few if few * maps.nbytes <= MOST_VIEWED_BYTES else 0
 
 
 cdef bint lay_parts(const plan_t* plan, const maps_t* maps, ptrdiff_t threads, viewed_t* viewed) noexcept nogil:
     """Cut a call into tasks of some maps; return whether it can be."""
     cdef ptrdiff_t rest
-    if maps.nbytes > MOST_VIEWED_BYTES:
+    viewed.copies = not maps.lying or maps.nbytes < LYING_BYTES
+    if viewed.copies:
+        viewed.together = maps_together(maps, threads)
+    else:
+        # Large ones are made by several threads each, where that can be.
+        viewed.together = 1 if maps.nbytes <= MOST_VIEWED_BYTES or maps.count >= 4 * threads else 0
+    if viewed.together == 0:
         return False
-    viewed.together = maps_together(maps, threads)
     rest = maps.count % viewed.together
     return cut_plan(plan, maps.count, viewed.together, &viewed.part) and cut_plan(
         plan, maps.count, rest if rest else viewed.together, &viewed.rest)
@@ -146,9 +167,10 @@ cdef bint lay_slabs(const plan_t* plan, const maps_t* maps, ptrdiff_t threads, v
     cdef ptrdiff_t row_bytes, few, most
     if (
         plan.outer != maps.count or plan.axes[0].input_size != 1 or plan.axes[0].output_size != 1
-        or plan.axes[0].has_empty or maps.sizes[0] != height.input_size or bands == 0
+        or plan.axes[0].has_empty or maps.sizes[0] != height.input_size or bands == 0 or maps.crossed
     ):
         return False
+    viewed.copies = not maps.lying
     row_bytes = maps.nbytes // height.input_size
     # Rows that are copied twice are a quarter of a task at most.
     few = ceil_divide(4 * shared, step)
@@ -185,13 +207,13 @@ cdef int pool_maps_into(
         call.plan = &viewed.part
         viewed.part_tasks = strategy.tasks(&call)
         viewed.scratch = round_up(strategy.scratch(&call), 64)
-        held = viewed.together * maps.nbytes + 64
+        held = viewed.together * maps.nbytes + 64 if viewed.copies else 0
         share(
             view_maps, &viewed, ceil_divide(maps.count, viewed.together), viewed.scratch + held, threads)
         return 1
     if strategy.work == forward_bands and lay_slabs(&plan.plan, maps, threads, &viewed):
         viewed.scratch = round_up(strategy.scratch(&call), 64)
-        held = MOST_VIEWED_BYTES + 64
+        held = MOST_VIEWED_BYTES + 64 if viewed.copies else 0
         share(view_slabs, &viewed, maps.count * viewed.slabs, viewed.scratch + held, threads)
         return 1
     return 0
@@ -224,5 +246,5 @@ cdef int find_maps_into(
     viewed.scratch = round_up(strategy.scratch(&call), 64)
     share(
         view_indexed_maps, &viewed, ceil_divide(maps.count, viewed.together),
-        viewed.scratch + viewed.together * maps.nbytes + 64, threads)
+        viewed.scratch + (viewed.together * maps.nbytes + 64 if viewed.copies else 0), threads)
     return 1

@@ -203,7 +203,7 @@ def _run(maps: Maps, blur: Blur, source: AnyArray, target: AnyArray, *, backward
         maps.inner,
         *(sizes[::-1] if backward else sizes),
         blur.tables(backward=backward),
-        threads_for(source.nbytes + target.nbytes),
+        threads_for(source.nbytes + target.nbytes, "blur"),
     )
 
 

@@ -305,7 +305,7 @@ class Mean(Call):
 
     def _spread(self, gradient: MeanGradient, source: AnyArray, result: AnyArray) -> None:
         """Spread the gradients of some maps."""
-        threads = threads_for(source.nbytes + result.nbytes)
+        threads = threads_for(source.nbytes + result.nbytes, "spread")
         if gradient.divides is not None:
             divided = np.empty(source.shape, self.dtype)
             kernels.divide_by_place(gradient.divides, kernels.KINDS[self.dtype.name], source, divided, threads)
@@ -323,7 +323,7 @@ class Mean(Call):
         """Spread the gradients of the windows of `array` over the numbers of all of it, or of what is `receiving`."""
         wide = np.dtype(np.float64 if self.dtype.name == "float64" else np.float32)
         values, source = array.astype(wide, copy=False), source.astype(wide, copy=False)
-        threads = threads_for(values.nbytes + source.nbytes)
+        threads = threads_for(values.nbytes + source.nbytes, "spread")
         if gradient.divides is not None:
             counts = np.empty(source.shape, wide)
             kind, reducer = kernels.KINDS[wide.name], kernels.REDUCERS["count_number"]

@@ -80,6 +80,17 @@ static inline void pooling_lay_view(
         if (i != view->across) view->tasks *= view->size[i];
 }
 
+/* Copy a row that overlaps nothing; short ones by pieces, the last of which overlaps the one before. */
+static inline void pooling_copy_row(char *to, const char *from, ptrdiff_t nbytes) {
+    ptrdiff_t i;
+    if (nbytes < 16 || nbytes > 256) {
+        memcpy(to, from, nbytes);
+        return;
+    }
+    for (i = 0; i + 16 <= nbytes; i += 16) memcpy(to + i, from + i, 16);
+    if (i < nbytes) memcpy(to + nbytes - 16, from + nbytes - 16, 16);
+}
+
 /* Elements of each size: they may lie at any address. */
 #define POOLING_ELEMENTS(BITS) \
     typedef uint##BITS##_t __attribute__((aligned(1), may_alias)) pooling_element##BITS##_t; \
@@ -90,7 +101,7 @@ static inline void pooling_lay_view(
         const ptrdiff_t size = BITS / 8; \
         ptrdiff_t i; \
         if (step == size) \
-            memcpy(to, from, n * size); \
+            pooling_copy_row(to, from, n * size); \
         else if (step == 2 * size) \
             for (i = 0; i < n; i++) dst[i] = src[2 * i]; \
         else if (step == -size) \
@@ -107,14 +118,15 @@ static inline void pooling_lay_view(
         const ptrdiff_t size = BITS / 8; \
         pooling_element##BITS##_t block[SIDE][SIDE]; \
         ptrdiff_t i, j, k, l, whole = near == size ? lines - lines % SIDE : 0; \
-        for (i = 0; i + SIDE <= n; i += SIDE) \
-            for (j = 0; j < whole; j += SIDE) { \
+        for (j = 0; j < whole; j += SIDE) \
+            for (i = 0; i + SIDE <= n; i += SIDE) { \
                 for (k = 0; k < SIDE; k++) memcpy(block[k], from + (i + k) * step + j * size, sizeof block[k]); \
                 for (l = 0; l < SIDE; l++) \
                     for (k = 0; k < SIDE; k++) \
                         ((pooling_element##BITS##_t *) (to + (j + l) * place))[i + k] = block[k][l]; \
             } \
-        for (j = 0; j < whole; j++) \
+        i = n - n % SIDE; \
+        for (j = 0; j < whole && i < n; j++) \
             pooling_line##BITS(to + j * place + i * size, from + i * step + j * size, step, n - i); \
         for (j = whole; j < lines; j++) pooling_line##BITS(to + j * place, from + j * near, step, n); \
     }

@@ -293,6 +293,8 @@ cdef class Runner:
     cdef tuple input_shape, output_shape
     # Bytes of the input, of the result, and of its indices.
     cdef ptrdiff_t read, written, indexed, alignment
+    # What `work_of` says of a call without indices.
+    cdef ptrdiff_t work
     cdef Plan plan, index_plan, gradient_plan, divides
     cdef int reducer, kind, rounding, gradient_kind, way
     # Whether gradients are made by Python, a part at a time, and whether argmaxes are found before they are made.
@@ -307,6 +309,7 @@ cdef class Runner:
     cdef int find_maps(self, const maps_t* maps, char* dst, int64_t* indices, ptrdiff_t threads) except -1
     cdef int lay_pool(self) except -1
     cdef int lay_find(self) except -1
+    cdef ptrdiff_t threads_of_find(self) except -1
     cdef bint is_native(self, array)
     cdef object target(self, out, tuple shape, ptrdiff_t nbytes, memory_t* memory)
     cpdef object forward(self, array, out, bint indexed)
