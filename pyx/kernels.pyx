@@ -23,6 +23,7 @@ from conversions cimport (
 from division cimport (
     FLOOR, HALF_EVEN, HALF_UP, TRUNC, divide, divide_each, divide_integers, divide_integers_each,
 )
+from views cimport gather_maps, map_at, maps_t
 from pooling._core cimport (
     advance, axis_t, bands_cells, bands_of, Buffer, ceil_divide, climbs, climbs_rows, is_stopped, ladder_cells,
     needs_cores, origin_of, output_offset, pieces_of, pieces_t, Plan, plan_t, planes_t, reach_of, reduces_rows,
@@ -42,6 +43,7 @@ from tuning cimport (
     MOST_NORMS, MOST_OF_RUNS, MOST_PHASES, MOST_POWERS, MOST_REACH, MOST_TAPS, PIECE, PIXEL_CHANNELS, ROUNDINGS_OF_ROWS,
     RUNGS, RUN_CELLS, RUN_CHANNELS, RUN_OVERLAP, SEARCHED_ADAPTIVE_TAPS, SEARCHED_ROW, SEARCHED_TAPS, SPARSE_OUTPUTS,
     SPREAD_CELLS, SPREAD_ROW_CELLS, STACK_CELLS, STRIP, SUMS_BYTES, TAPS, TILE_OUTPUTS, TILE_SIDE, TOGETHER,
+    LYING_BYTES, MOST_VIEWED_BYTES, VIEWED_BYTES,
 )
 from types cimport (
     bfloat16_t, bits_t, float16_t, int8_t, int16_t, int32_t, int64_t, int128_t, integer_t, offset_t, pair_t, real_t,
@@ -145,29 +147,38 @@ cdef const leaves_t* leaves_of_rows(const plan_t* plan, const leaves_t* leaves, 
     return leaves
 
 
-cdef int pool_into(
-    Plan plan, int reducer, int kind, int rounding, const char* src, char* dst, ptrdiff_t threads
+cdef int lay_forward(
+    Plan plan, int reducer, int kind, int rounding, const char* src, char* dst, forward_t* job, leaves_t* leaves
 ) except -1:
-    """Pool memory that has been checked."""
-    cdef leaves_t leaves = leaves_of(&plan.plan, reducer, kind)[0]
-    cdef call_t call
-    cdef const strategy_t* strategy
-    cdef forward_t job
+    """Say what is pooled into what, by which leaves."""
     cdef ptrdiff_t moved
-    if plan.written == 0:
-        return 0
+    leaves[0] = leaves_of(&plan.plan, reducer, kind)[0]
     if leaves.divide == NULL:
         leaves.divide = DIVIDE[rounding][width_of(leaves.value)]
         leaves.divide_each = DIVIDE_EACH[rounding][width_of(leaves.value)]
     job.plan = &plan.plan
-    job.leaves = &leaves
-    job.rows = leaves_of_rows(&plan.plan, &leaves, reducer, kind)
+    job.leaves = leaves
+    job.rows = leaves_of_rows(&plan.plan, leaves, reducer, kind)
     job.src = src
     job.dst = dst
     moved = (plan.read + plan.written) * leaves.storage
     job.fetches = moved > CACHED_BYTES and not climbs_rows(&plan.plan) and (
         slides_down(&plan.plan) or reduces_rows(&plan.plan))
     job.streams = slides_down(&plan.plan) and moved > CACHED_RESULT_BYTES and leaves.store == NULL
+    return 0
+
+
+cdef int pool_into(
+    Plan plan, int reducer, int kind, int rounding, const char* src, char* dst, ptrdiff_t threads
+) except -1:
+    """Pool memory that has been checked."""
+    cdef leaves_t leaves
+    cdef call_t call
+    cdef const strategy_t* strategy
+    cdef forward_t job
+    if plan.written == 0:
+        return 0
+    lay_forward(plan, reducer, kind, rounding, src, dst, &job, &leaves)
     call = forward_call(&plan.plan, &leaves)
     strategy = choose(FORWARD, &call)
     share(strategy.work, &job, strategy.tasks(&call), strategy.scratch(&call), threads)
@@ -367,6 +378,9 @@ def scatter_backward(
     return scatter_into(plan, reducer, kind, gradient_kind, read, given, gradient.data, target.data, threads)
 
 
+include "views.pxi"
+
+
 @cython.final
 cdef class Runner(AnyRunner):
     """Runs a resolved call with the kernels of this level."""
@@ -376,6 +390,12 @@ cdef class Runner(AnyRunner):
 
     cdef int find(self, const char* src, char* dst, int64_t* indices, ptrdiff_t threads) except -1:
         return find_into(self.index_plan, self.reducer, self.kind, src, dst, indices, threads)
+
+    cdef int pool_maps(self, const maps_t* maps, char* dst, ptrdiff_t threads) except -1:
+        return pool_maps_into(self.plan, self.reducer, self.kind, self.rounding, maps, dst, threads)
+
+    cdef int find_maps(self, const maps_t* maps, char* dst, int64_t* indices, ptrdiff_t threads) except -1:
+        return find_maps_into(self.index_plan, self.reducer, self.kind, maps, dst, indices, threads)
 
     cdef int divide_windows(self, const char* src, char* dst, ptrdiff_t threads) except -1:
         return divide_into(self.divides, self.kind, src, dst, threads)

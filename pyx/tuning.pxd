@@ -18,8 +18,22 @@ cdef enum:
     ROUNDINGS_OF_ROWS = 7
 
     # --- threads ---
-    # Calls that move fewer bytes run on one thread: waking another costs more than it saves.
-    SERIAL_BYTES = 1 << 17
+    # Calls of each family that move fewer bytes run on one thread: to give work to another, and to wait for it, takes
+    # about as long as 8 microseconds of work would gain. Bytes are those of input and result, and of indices if they
+    # are made; of pooling without indices they are what `work_of` of core.pyx makes of them.
+    SERIAL_POOL = 900_000
+    SERIAL_INDICES = 192_000
+    SERIAL_SCATTER = 144_000
+    # Gradients of maxima that are found again.
+    SERIAL_SEARCH = 96_000
+    SERIAL_SPREAD = 112_000
+    SERIAL_COPY = 192_000
+    SERIAL_NORM = 32_000
+    SERIAL_NORM_GRADIENT = 32_000
+    SERIAL_BLUR = 40_000
+    SERIAL_REGIONS = 72_000
+    SERIAL_UNPOOLING = 192_000
+    SERIAL_FRACTIONAL = 48_000
 
     # --- caches ---
     # A call that moves more bytes than this finds no more than a share of its data in the last-level cache, which
@@ -125,6 +139,14 @@ cdef enum:
     # rows are converted for each window.
     COST_OF_OVERLAP = 3
     COST_OF_HALVES = 2
+
+    # --- arrays that do not lie side by side ---
+    # Bytes of maps that are copied before they are pooled, and most bytes of a single map or of rows of one: a part of
+    # the second-level cache.
+    VIEWED_BYTES = 1 << 17
+    MOST_VIEWED_BYTES = 1 << 19
+    # Maps from which on each is pooled where it lies, if kernels can read it there.
+    LYING_BYTES = 1 << 14
 
     # --- gradients ---
     # Most cells of a plane over which gradients are spread as a whole: a quarter of the second-level cache.

@@ -200,7 +200,7 @@ class FractionalCall(Extreme):
             (1,) * missing + self.kernel_size,
             [np.zeros((len(samples), 1), np.int64)] * missing + starts,
             self.kind,
-            threads_for(self.nbytes),
+            threads_for(self.nbytes, "fractional"),
         )
         return result, indices
 
