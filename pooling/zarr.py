@@ -387,11 +387,7 @@ def _region_of(source: Source, levels: Sequence[Level], memory: int) -> tuple[in
     It holds whole elements of the smallest level and whole shards of the first levels, of as many as memory allows, and
     is then made longer from the last axis to the first.
     """
-    shape, itemsize = source.shape, source.dtype.itemsize
-
-    def taken(unit: Sequence[int]) -> int:
-        return itemsize * math.prod(min(size, length) for size, length in zip(unit, shape, strict=True))
-
+    shape = source.shape
     least = levels[-1].block
     unit = None
     for count in (2, 1, 0):
@@ -402,24 +398,29 @@ def _region_of(source: Source, levels: Sequence[Level], memory: int) -> tuple[in
             min(math.lcm(*sizes), _at_least(length, sizes[0]))
             for length, *sizes in zip(shape, least, *files, strict=True)
         ]
-        if taken(found) <= memory:
+        if _bytes_of(source, found) <= memory:
             unit = found
             break
     if unit is None:
         raise value_error(
             FUNCTION,
-            f"one element of level {len(levels) - 1} stands for {least} elements of the source, {taken(least)} bytes",
+            f"one element of level {len(levels) - 1} stands for {least} elements of the source, {_bytes_of(source, least)} bytes",
             "use fewer levels, or more memory",
             argument=("memory", memory),
         )
     region = list(unit)
     for axis in reversed(range(len(shape))):
-        others = taken([*region[:axis], 1, *region[axis + 1 :]])
+        others = _bytes_of(source, [*region[:axis], 1, *region[axis + 1 :]])
         most = max(1, memory // others // unit[axis])
         region[axis] = unit[axis] * min(most, -(-shape[axis] // unit[axis]))
         if region[axis] < shape[axis]:
             break
     return tuple(region)
+
+
+def _bytes_of(source: Source, region: Sequence[int]) -> int:
+    """Return the bytes of a region of a source, or of as much of it as there is."""
+    return source.dtype.itemsize * math.prod(map(min, region, source.shape))
 
 
 def _at_least(length: int, step: int) -> int:
@@ -640,7 +641,8 @@ def write_multiscales(
         By how much each level is smaller than the one before: on all axes of space, on each axis of the image, for each
         level on each, or by letter (1 for those that are left out).
     levels : int, optional
-        Levels behind the original; by default until one chunk holds all of a map or volume.
+        Levels behind the original; by default until one chunk holds all of a map or volume, or one element would stand
+        for more than `memory`.
     func, nodata, min_valid, rounding, exact
         As in `pooling.pyramid`, for results of the dtype of the source.
     scale, translation : float, sequence or mapping of letters
@@ -775,6 +777,7 @@ def _image(
             len(blocks),
         )
         blocks = [] if all(shape[axis] <= edge for axis in space) else blocks[:last]
+        blocks = [block for block in blocks if _bytes_of(source, block) <= memory]
     reduction = {"func": func, "nodata": nodata, "min_valid": min_valid, "rounding": rounding}
     stand_in = np.broadcast_to(np.zeros((), source.dtype), shape)
     call = prepared(FUNCTION, stand_in, blocks[-1] if blocks else 1, **reduction)
