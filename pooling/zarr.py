@@ -165,12 +165,23 @@ def _opened(path: Path) -> Iterator[tuple[Any, str]]:
                     f"{str(path)!r} is cut off: it has {file.filehandle.size} bytes, and its last page ends at "
                     f"{_end_of(series)}",
                 )
+            letters = _letters(series.axes)
+            if series.dataoffset is not None:
+                # Pages lie one behind another as they are: any part is read without the rest of its page.
+                dtype = np.dtype(series.dtype).newbyteorder(file.byteorder)
+                yield np.memmap(path, dtype, "r", series.dataoffset, tuple(series.shape)), letters
+                return
             store = series.aszarr(level=0)
-            yield zarr.open_array(store, mode="r"), series.axes.replace("S", "C").replace("I", "Z").lower()
+            yield zarr.open_array(store, mode="r"), letters
     else:
         raise value_error(
             FUNCTION, f"{str(path)!r} is none of .npy, .tif and a folder of Zarr", "save the array as one of these"
         )
+
+
+def _letters(axes: str) -> str:
+    """Return the letters of OME-Zarr for those of tifffile: samples of a colour are channels, a sequence is a depth."""
+    return axes.replace("S", "C").replace("I", "Z").replace("Q", "Z").lower()
 
 
 def _end_of(series: Any) -> int:
@@ -384,31 +395,37 @@ def _sizes(name: str, value: Any, default: Sequence[int]) -> list[int]:
 def _region_of(source: Source, levels: Sequence[Level], memory: int) -> tuple[int, ...]:
     """Choose how much of the source is worked on at a time.
 
-    It holds whole elements of the smallest level and whole shards of the first levels, of as many as memory allows, and
-    is then made longer from the last axis to the first.
+    It holds whole elements of the smallest level, and whole shards of the first level or of the first two, which need
+    not be gathered then; it is made longer from the last axis to the first. Where regions cut the chunks of the source,
+    these are read several times: of what memory allows, the region is taken that costs least.
     """
-    shape = source.shape
     least = levels[-1].block
-    unit = None
-    for count in (2, 1, 0):
+    found = []
+    for count, gathering in ((2, 1.0), (1, 1.2), (0, 2.0)):
         files = [
             tuple(step * size for step, size in zip(level.block, level.shard, strict=True)) for level in levels[:count]
         ]
-        found = [
+        unit = [
             min(math.lcm(*sizes), _at_least(length, sizes[0]))
-            for length, *sizes in zip(shape, least, *files, strict=True)
+            for length, *sizes in zip(source.shape, least, *files, strict=True)
         ]
-        if _bytes_of(source, found) <= memory:
-            unit = found
-            break
-    if unit is None:
+        if _bytes_of(source, unit) <= memory:
+            region = _longer(source, unit, memory)
+            found.append((gathering * _readings(source, region), region))
+    if not found:
         raise value_error(
             FUNCTION,
-            f"one element of level {len(levels) - 1} stands for {least} elements of the source, {_bytes_of(source, least)} bytes",
+            f"one element of level {len(levels) - 1} stands for {least} elements of the source, "
+            f"{_bytes_of(source, least)} bytes",
             "use fewer levels, or more memory",
             argument=("memory", memory),
         )
-    region = list(unit)
+    return min(found)[1]
+
+
+def _longer(source: Source, unit: Sequence[int], memory: int) -> tuple[int, ...]:
+    """Make a region longer, from the last axis to the first."""
+    region, shape = list(unit), source.shape
     for axis in reversed(range(len(shape))):
         others = _bytes_of(source, [*region[:axis], 1, *region[axis + 1 :]])
         most = max(1, memory // others // unit[axis])
@@ -416,6 +433,18 @@ def _region_of(source: Source, levels: Sequence[Level], memory: int) -> tuple[in
         if region[axis] < shape[axis]:
             break
     return tuple(region)
+
+
+def _readings(source: Source, region: Sequence[int]) -> float:
+    """Estimate how often a chunk of the source is read."""
+    chunks = getattr(source.array, "chunks", None)
+    if chunks is None:
+        return 1.0
+    often = 1.0
+    for axis, size, length in zip(source.order, region, source.shape, strict=True):
+        if size < length and size % chunks[axis]:
+            often *= max(1.0, min(chunks[axis], length) / size)
+    return often
 
 
 def _bytes_of(source: Source, region: Sequence[int]) -> int:
