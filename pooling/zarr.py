@@ -169,7 +169,11 @@ def _opened(path: Path) -> Iterator[tuple[Any, str]]:
             if series.dataoffset is not None:
                 # Pages lie one behind another as they are: any part is read without the rest of its page.
                 dtype = np.dtype(series.dtype).newbyteorder(file.byteorder)
-                yield np.memmap(path, dtype, "r", series.dataoffset, tuple(series.shape)), letters
+                try:
+                    mapped = np.memmap(path, dtype, "r", series.dataoffset, tuple(series.shape))
+                except ValueError as error:
+                    raise value_error(FUNCTION, f"{str(path)!r} is cut off ({first_line(error)})") from error
+                yield mapped, letters
                 return
             store = series.aszarr(level=0)
             yield zarr.open_array(store, mode="r"), letters
