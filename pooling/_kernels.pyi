@@ -118,4 +118,28 @@ def fractional_max(
     threads: int = ...,
 ) -> None: ...
 
+BLOCK_OPS: dict[str, int]
+BLOCK_KINDS: dict[str, int]
+
+def reduce_blocks(
+    op: int,
+    kind: int,
+    result: int,
+    rounding: int,
+    elements: AnyArray,
+    stages: Sequence[tuple[Sequence[int], int, AnyArray | None, AnyArray | None, Sequence[int]]],
+    origin: Sequence[int],
+    spans: Sequence[int],
+    late: int,
+    nodata: int | float | None,
+    fill: bytes | None,
+    min_valid: float,
+    mask: AnyArray | None = ...,
+    weights: AnyArray | None = ...,
+    counts: AnyArray | None = ...,
+    carry: AnyArray | None = ...,
+    carry_counts: AnyArray | None = ...,
+    threads: int = ...,
+) -> int: ...
+
 class Runner(AnyRunner): ...

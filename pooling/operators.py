@@ -166,8 +166,9 @@ class BlockReduction:
     a difference; float64 for integers; or int64."""
     weighted: bool
     """Whether it takes weights."""
-    levels: Literal["sums", "level", "originals"]
-    """What the levels of a pyramid are made of: carried sums, the level before, or the original elements."""
+    levels: Literal["sums", "level", "either", "originals"]
+    """What the levels of a pyramid are made of: carried sums, the level before, that or the original elements as the
+    caller says, or the original elements."""
     gradient_dtypes: tuple[str, ...]
     """Names of the dtypes that its gradient takes; none where it has no gradient."""
     onnx: tuple[str, ...]
@@ -189,8 +190,8 @@ BLOCK_REDUCTIONS: dict[str, BlockReduction] = {
         BlockReduction("min", "same", False, "level", FLOATS, ("MaxPool",), "Smallest element of every block."),
         BlockReduction("max", "same", False, "level", FLOATS, ("MaxPool",), "Greatest element of every block."),
         BlockReduction("range", "range", False, "level", (), (), "Greatest element of every block less the smallest."),
-        BlockReduction("median", "mean", False, "originals", (), (), "Middle element, or mean of the middle two."),
-        BlockReduction("mode", "same", False, "originals", (), (), "Most frequent element, the smallest of several."),
+        BlockReduction("median", "mean", False, "either", (), (), "Middle element, or mean of the middle two."),
+        BlockReduction("mode", "same", False, "either", (), (), "Most frequent element, the smallest of several."),
         BlockReduction("rms", "real", True, "originals", FLOATS, ("LpPool", "Mul"), "Root of the mean square."),
         BlockReduction("std", "real", True, "originals", (), (), "Standard deviation of the elements of every block."),
         BlockReduction("var", "real", True, "originals", (), (), "Variance of the elements of every block."),

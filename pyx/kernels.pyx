@@ -95,6 +95,7 @@ include "blurs.pxi"
 include "regions.pxi"
 include "unpooling.pxi"
 include "fractional.pxi"
+include "blocks.pxi"
 
 
 cdef const leaves_t* leaves_for(int reducer, int kind) except NULL:

@@ -4,15 +4,18 @@ from __future__ import annotations
 
 import math
 from collections.abc import Sequence
-from dataclasses import dataclass
-from typing import Any, Literal, overload
+from dataclasses import dataclass, replace
+from functools import lru_cache
+from typing import Any, Literal, NamedTuple, overload
 
 import numpy as np
-from numpy.typing import ArrayLike
+from numpy.typing import ArrayLike, NDArray
 
+from .._core import threads_for
 from ..annotations import AnyArray, Rounding
 from ..arguments import INT64_MAX, flag, nearest_word, real, sequence, whole, word
-from ..arrays import as_array, in_default_mode, result_array
+from ..arrays import as_array, in_default_mode, result_array, rounded
+from ..dispatch import kernels
 from ..errors import type_error, value_error
 from ..operators import BLOCK_REDUCTIONS, BOOL, FLOATS, INTEGERS, BlockReduction
 from ..signs import counted, short_repr
@@ -25,9 +28,13 @@ Reduction = Literal["mean", "sum", "min", "max", "range", "median", "mode", "rms
 MOST_AXES = 6
 MOST_ELEMENTS = 2**31 - 1
 """Of a block: so many are counted in 32 bits."""
+LARGEST_BLOCK = 2**40
+"""On an axis, and more than any array has."""
 SPATIAL_LETTERS = "DHWLZYX"
 OTHER_LETTERS = "NBCT"
 """Letters of layouts: axes that blocks have a size on, and those that are kept."""
+GRADIENT_CELLS = 1 << 20
+"""Elements whose gradients are made together, at least where a block has no more."""
 ROUNDINGS = ("half_even", "half_up", "floor", "trunc")
 
 
@@ -36,20 +43,14 @@ ROUNDINGS = ("half_even", "half_up", "floor", "trunc")
 
 
 def reduction_named(function: str, func: Any) -> BlockReduction:
-    """Return the row of the table; NumPy's functions of these names are understood."""
-    name = getattr(func, "__name__", None) if callable(func) else func
+    """Return the row of the table."""
     if callable(func):
-        name = str(name).removeprefix("nan")
-        name = {"amax": "max", "amin": "min", "average": "mean", "ptp": "range", "count_nonzero": ""}.get(name, name)
-        module = str(getattr(func, "__module__", "") or "").partition(".")[0]
-        if module not in ("numpy", "builtins") or name not in BLOCK_REDUCTIONS:
-            raise type_error(
-                function,
-                f"func={short_repr(func)} must be a word, not a {type(func).__name__}",
-                f"use one of {', '.join(map(repr, BLOCK_REDUCTIONS))}",
-            )
-        raise type_error(function, "must be a word, not a function", f"write func={name!r}", argument=("func", func))
-    return BLOCK_REDUCTIONS[word(function, "func", name, tuple(BLOCK_REDUCTIONS))]
+        # As scikit-image and astropy have it.
+        name = str(getattr(func, "__name__", "")).removeprefix("nan")
+        name = {"amax": "max", "amin": "min", "average": "mean", "ptp": "range"}.get(name, name)
+        remedy = f"write func={name!r}" if name in BLOCK_REDUCTIONS else f"use one of {', '.join(BLOCK_REDUCTIONS)}"
+        raise type_error(function, "must be a word, not a function", remedy, argument=("func", func))
+    return BLOCK_REDUCTIONS[word(function, "func", func, tuple(BLOCK_REDUCTIONS))]
 
 
 def block_sizes(function: str, name: str, value: Any, rank: int, axes: Sequence[int] | None = None) -> tuple[int, ...]:
@@ -206,7 +207,7 @@ class Blocks:
     array: AnyArray
     """Any strides."""
     sizes: tuple[int, ...]
-    """Elements of a block on each axis; at most those of the array where there is one block."""
+    """Elements of a block on each axis, which may be more than the array has."""
     outputs: tuple[int, ...]
     """Blocks on each axis."""
     mask: AnyArray | None
@@ -325,14 +326,16 @@ def prepared(
     weighing = checked_weights(function, reduction, weights, elements.shape)
     kind = result_dtype(function, reduction, elements.dtype, weighing is not None, dtype)
     outputs = outputs_of(function, elements.shape, sizes, edge)
-    sizes = tuple(min(block, max(size, 1)) for block, size in zip(sizes, elements.shape, strict=True))
-    if math.prod(sizes) > MOST_ELEMENTS:
+    most = math.prod(min(block, max(size, 1)) for block, size in zip(sizes, elements.shape, strict=True))
+    if most > MOST_ELEMENTS:
         raise value_error(
             function,
-            f"a block has {math.prod(sizes)} elements, and may have at most 2**31 - 1",
+            f"a block has {most} elements, and may have at most 2**31 - 1",
             "reduce in two steps",
             argument=("block_size", block_size),
         )
+    # A block that is larger than the array is one all the same, and the order of its sum that of its size.
+    sizes = tuple(min(block, LARGEST_BLOCK) for block in sizes)
     if share and number is None and mask is None and weighing is None:
         share = 0.0
     return Blocks(function, reduction, elements, sizes, outputs, mask, weighing, number, share, rounds, kind)
@@ -344,26 +347,273 @@ def prepared(
 
 def reduced(call: Blocks, result: AnyArray, valid: AnyArray | None) -> None:
     """Reduce into arrays of the right shape."""
-    from .. import reference
+    if result.size == 0:
+        return
+    name = call.reduction.name
+    if valid is not None and not call.leaves_out:
+        valid[...] = 1
+    if name == "range":
+        _reduce_range(call, result, valid)
+    elif not call.leaves_out and name == "count":
+        result[...] = 1
+        for axis, extents in enumerate(extents_of(call.array.shape, call.sizes, call.outputs)):
+            result *= extents.reshape([-1 if i == axis else 1 for i in range(result.ndim)])
+    elif not call.leaves_out and name == "first":
+        result[...] = call.array[tuple(slice(0, n * b, b) for n, b in zip(call.outputs, call.sizes, strict=True))]
+    else:
+        stages = stages_of(call.sizes) if sums_are_real(call) else [cut(call)]
+        levels = [
+            Level(stage, result, valid) if i == len(stages) - 1 else Level(stage) for i, stage in enumerate(stages)
+        ]
+        run(call, levels)
 
-    array: Any = call.array
-    if call.mask is not None:
-        array = np.ma.MaskedArray(array, call.mask)
-    made = reference.block_reduce(
-        array,
-        call.sizes,
-        call.reduction.name,
-        edge="trim" if math.prod(call.outputs) * math.prod(call.sizes) < array.size else "partial",
-        nodata=call.nodata,
-        weights=call.weights,
-        min_valid=call.min_valid,
-        rounding=call.rounding,
-        dtype=call.dtype,
-        return_valid=True,
+
+def cut(call: Blocks) -> tuple[int, ...]:
+    """Return sizes of blocks that are no larger than the array."""
+    return tuple(min(block, size) for block, size in zip(call.sizes, call.array.shape, strict=True))
+
+
+def extents_of(shape: Sequence[int], sizes: Sequence[int], outputs: Sequence[int]) -> list[NDArray[np.int64]]:
+    """Return for each axis how many elements each block has on it."""
+    found = []
+    for size, block, count in zip(shape, sizes, outputs, strict=True):
+        extents = np.full(count, block, np.int64)
+        if count and count * block > size:
+            extents[-1] = size - (count - 1) * block
+        found.append(extents)
+    return found
+
+
+def _reduce_range(call: Blocks, result: AnyArray, valid: AnyArray | None) -> None:
+    """Reduce to the greatest less the smallest."""
+    shares = np.empty(call.outputs) if valid is None and call.leaves_out else valid
+    dtype = call.array.dtype
+    high, low = np.empty(call.outputs, dtype), np.empty(call.outputs, dtype)
+    reduced(replace(call, reduction=BLOCK_REDUCTIONS["max"], dtype=dtype), high, shares)
+    reduced(replace(call, reduction=BLOCK_REDUCTIONS["min"], dtype=dtype), low, None)
+    subtract(call, high, low, result, shares if call.leaves_out else None)
+
+
+def subtract(call: Blocks, high: AnyArray, low: AnyArray, result: AnyArray, valid: AnyArray | None) -> None:
+    """Store differences; `valid` says where there are any."""
+    if result.dtype == np.bool_:
+        np.logical_xor(high, low, out=result)
+    else:
+        with np.errstate(invalid="ignore", over="ignore"):
+            np.subtract(high, low, out=result, dtype=result.dtype, casting="unsafe")
+    missing = None if valid is None else (valid < call.min_valid) | (valid == 0)
+    if call.array.dtype == np.int64:
+        wrong = result < 0 if missing is None else (result < 0) & ~missing
+        if wrong.any():
+            raise _does_not_fit(call, int(np.argmax(wrong)))
+    if missing is not None and missing.any():
+        fill = filling(call)
+        assert fill is not None
+        result[missing] = np.frombuffer(fill, result.dtype)[0]
+
+
+# ---------------------------------------------------------------------------------------------------------------------
+# What kernels are told
+
+
+class Level(NamedTuple):
+    """One stage: cells that a cell of it joins on each axis, and where its results go."""
+
+    factors: tuple[int, ...]
+    result: AnyArray | None = None
+    valid: AnyArray | None = None
+
+
+class Carried(NamedTuple):
+    """Sums of the last stage, to go on from."""
+
+    sums: AnyArray
+    kind: str
+    counts: AnyArray | None
+    blocks: tuple[int, ...]
+    """Original elements of each."""
+
+
+MOST_STAGED = 1 << 16
+"""On an axis: a block is divided into stages while their cells have no more elements."""
+MOST_INNER = 16
+"""Values of a cell (channels) that rows keep beside one another."""
+
+
+def sums_are_real(call: Blocks) -> bool:
+    """Whether sums are float64, so that their order is part of the result."""
+    return call.reduction.levels == "sums" and (call.array.dtype.name in FLOATS or call.weights is not None)
+
+
+def stages_of(sizes: Sequence[int]) -> list[tuple[int, ...]]:
+    """Divide blocks into the stages in which sums of floats are made: by the prime factors of their sizes.
+
+    Smaller factors come first, and axes with fewer factors than others begin later.
+    """
+    factors = [_factors(size) for size in sizes]
+    count = max(1, *map(len, factors))
+    return list(zip(*([1] * (count - len(each)) + each for each in factors), strict=True))
+
+
+@lru_cache(256)
+def _factors(size: int) -> list[int]:
+    if size > MOST_ELEMENTS:
+        # No array has so many; and no prime factor is looked for beyond 2**16.
+        return [*[2] * 16, -(-size // MOST_STAGED)]
+    found: list[int] = []
+    factor, product = 2, 1
+    while size > 1:
+        if factor * factor > size:
+            factor = size
+        if size % factor:
+            factor += 1
+            continue
+        if product * factor > MOST_STAGED:
+            return [*found, size]
+        found.append(factor)
+        product *= factor
+        size //= factor
+    return found
+
+
+def last_axis(sizes: Sequence[int]) -> int:
+    """Return the last axis on which blocks have more than one element, or the last one."""
+    return next((axis for axis in reversed(range(len(sizes))) if sizes[axis] > 1), len(sizes) - 1)
+
+
+def sum_kind(dtype: str, taps: int, *, real: bool) -> str:
+    """Return what sums of so many elements are made in."""
+    if real or dtype in FLOATS:
+        return "float64"
+    if dtype in ("bool", "uint8", "int8") and taps <= 255:
+        return "int16" if dtype == "int8" else "uint16"
+    if (dtype in ("bool", "uint8", "int8") and taps <= 1 << 22) or (dtype in ("uint16", "int16") and taps <= 1 << 14):
+        return "int32"
+    return "int128" if dtype in ("uint64", "int64") else "int64"
+
+
+def filling(call: Blocks) -> bytes | None:
+    """Return the bytes of a result without enough valid elements; None where that is an error."""
+    if call.nodata is not None:
+        with np.errstate(over="ignore"):
+            return np.array(call.nodata).astype(call.dtype).tobytes()
+    if call.dtype.name in FLOATS:
+        return np.array(math.nan).astype(call.dtype).tobytes()
+    return np.zeros((), call.dtype).tobytes() if call.mask is not None and call.weights is None else None
+
+
+def _mergeable(array: AnyArray, first: int) -> bool:
+    """Whether the axes from `first` on lie one within another."""
+    step = array.itemsize
+    for axis in reversed(range(first, array.ndim)):
+        if array.shape[axis] > 1 and array.strides[axis] != step:
+            return False
+        step *= array.shape[axis]
+    return True
+
+
+def _bits(array: AnyArray) -> AnyArray:
+    """View elements as integers of their size, which every buffer can say."""
+    if array.itemsize == 16:
+        return array
+    return array.view(f"u{array.itemsize}")
+
+
+def run(
+    call: Blocks,
+    levels: Sequence[Level],
+    start: Carried | None = None,
+    *,
+    carries: bool = False,
+) -> Carried | None:
+    """Run the kernels: one or more stages, from the array or from sums; return those of the last, if it `carries`."""
+    name, rank = call.reduction.name, call.array.ndim
+    kind, elements = call.array.dtype.name, call.array
+    mask, weights, counts = call.mask, call.weights, None
+    nodata = call.nodata
+    spans = (1,) * rank
+    if start is not None:
+        kind, elements, counts, spans = start.kind, start.sums, start.counts, start.blocks
+        mask = weights = nodata = None
+    origin = call.array.shape
+    sizes = [math.prod(level.factors[axis] for level in levels) for axis in range(rank)]
+    last = last_axis(sizes)
+    operands = [each for each in (elements, mask, weights, counts) if each is not None]
+    inner = math.prod(elements.shape[last + 1 :])
+    late = -1
+    if last == rank - 1 or (inner <= MOST_INNER and all(_mergeable(each, last + 1) for each in operands)):
+        row, shape = last, (*elements.shape[: last + 1], inner)
+    else:
+        row, shape, late = rank - 1, (*elements.shape, 1), last
+    axes = row + 1
+
+    def viewed(array: AnyArray | None) -> AnyArray | None:
+        return None if array is None else array.reshape(shape)
+
+    taps = math.prod(spans)
+    stages = []
+    for level in levels:
+        taps *= math.prod(level.factors)
+        if name in ("max", "min"):
+            sums = {"u": "int", "b": "int8", "i": kind}.get(elements.dtype.kind, "int")
+            sums = f"int{8 * elements.itemsize}" if sums != kind else kind
+        else:
+            sums = sum_kind(call.array.dtype.name, taps, real=sums_are_real(call))
+        outputs = level.result.shape if level.result is not None else (INT64_MAX >> 1,) * axes
+        result = None if level.result is None else _bits(level.result)
+        stages.append((level.factors[:axes], kernels.BLOCK_KINDS[sums], result, level.valid, outputs[:axes]))
+    carry = carried_counts = None
+    if carries:
+        blocks = tuple(span * size for span, size in zip(spans, sizes, strict=True))
+        cells = tuple(-(-size // block) for size, block in zip(origin, blocks, strict=True))
+        carry = np.empty(cells, np.complex128 if sums == "int128" else sums)
+        carried_counts = np.empty(cells, np.int32) if call.leaves_out else None
+        stages[-1] = (*stages[-1][:4], cells[:axes])
+    fill = filling(call) if call.leaves_out else b"\0" * call.dtype.itemsize
+    fault = kernels.reduce_blocks(
+        kernels.BLOCK_OPS[name],
+        kernels.BLOCK_KINDS[kind],
+        kernels.BLOCK_KINDS[call.dtype.name],
+        kernels.ROUNDINGS[call.rounding],
+        _bits(elements).reshape(shape),
+        stages,
+        origin[:axes],
+        spans[:axes],
+        late,
+        nodata,
+        fill,
+        call.min_valid,
+        None if mask is None else viewed(mask.view(np.uint8)),
+        viewed(weights),
+        viewed(counts),
+        carry,
+        carried_counts,
+        threads_for(elements.nbytes),
     )
-    result[...] = np.ma.getdata(made[0])
-    if valid is not None:
-        valid[...] = made[1]
+    if fault >= 0:
+        if fill is None:
+            raise value_error(
+                call.function,
+                f"the block {cell_of(call, fault)} has no valid element, and no integer says so",
+                "give nodata",
+            )
+        raise _does_not_fit(call, fault)
+    if carry is None:
+        return None
+    return Carried(carry, sums, carried_counts, blocks)
+
+
+def cell_of(call: Blocks, position: int) -> tuple[int, ...]:
+    """Name a block."""
+    return tuple(int(i) for i in np.unravel_index(position, call.outputs))
+
+
+def _does_not_fit(call: Blocks, position: int) -> ValueError:
+    return value_error(
+        call.function,
+        f"the {call.reduction.name} of the block {cell_of(call, position)} does not fit {call.dtype.name}",
+        "convert the array to float64, or use func='mean'",
+    )
 
 
 @overload
@@ -516,6 +766,7 @@ def block_reduce(
     return result
 
 
+@in_default_mode
 def block_reduce_backward(
     grad_output: ArrayLike,
     array: ArrayLike,
@@ -562,4 +813,101 @@ def block_reduce_backward(
     >>> pooling.block_reduce_backward(np.array([4.0, 1.0]), np.arange(6.0), 4)
     array([1. , 1. , 1. , 1. , 0.5, 0.5])
     """
-    raise NotImplementedError
+    function = "block_reduce_backward"
+    call = prepared(
+        function, array, block_size, func, edge=edge, nodata=nodata, weights=weights, min_valid=min_valid, layout=layout
+    )
+    name, dtype = call.reduction.name, call.array.dtype
+    if not call.reduction.gradient_dtypes:
+        having = ", ".join(each for each, row in BLOCK_REDUCTIONS.items() if row.gradient_dtypes)
+        raise value_error(function, f"func={name!r} has no gradient", f"use {having}")
+    if dtype.name not in FLOATS:
+        raise type_error(function, f"array has dtype {dtype.name}, which has no gradient", f"use {', '.join(FLOATS)}")
+    grad = as_array(function, "grad_output", grad_output, FLOATS)
+    if grad.dtype != dtype:
+        raise type_error(function, f"grad_output has dtype {grad.dtype.name}, the array {dtype.name}", "convert it")
+    if grad.shape != call.outputs:
+        raise value_error(function, f"grad_output has shape {grad.shape}, the result {call.outputs}")
+    result = result_array(function, out, call.array.shape, dtype, call.array, grad)
+    result[...] = 0
+    if 0 in call.outputs:
+        return result
+    # Some blocks at a time, in float64.
+    row = math.prod(call.array.shape[1:]) * cut(call)[0]
+    together = max(1, GRADIENT_CELLS // max(row, 1))
+    for begin in range(0, call.outputs[0], together):
+        blocks = slice(begin, min(begin + together, call.outputs[0]))
+        _send_back(call, grad[blocks], blocks, result)
+    return result
+
+
+def _send_back(call: Blocks, grad: AnyArray, blocks: slice, result: AnyArray) -> None:
+    """Write the gradients of some blocks along the first axis."""
+    name, block = call.reduction.name, call.sizes[0]
+    reached = tuple(slice(0, n * size) for n, size in zip(call.outputs, call.sizes, strict=True))
+    reached = (slice(blocks.start * block, blocks.stop * block), *reached[1:])
+    part = replace(
+        call,
+        array=call.array[reached].astype(np.float64),
+        mask=None if call.mask is None else call.mask[reached],
+        weights=None if call.weights is None else call.weights[reached],
+        outputs=(blocks.stop - blocks.start, *call.outputs[1:]),
+        dtype=np.dtype(np.float64),
+    )
+    values = part.array
+    pooled, valid = np.empty(part.outputs), np.empty(part.outputs)
+    reduced(part, pooled, valid)
+    extents = extents_of(values.shape, call.sizes, part.outputs)
+
+    def spread(each: AnyArray) -> AnyArray:
+        for axis, counts in enumerate(extents):
+            each = np.repeat(each, counts, axis)
+        return each
+
+    given = np.where((valid >= call.min_valid) & (valid > 0), grad.astype(np.float64), 0.0)
+    there = np.ones(values.shape, np.bool_)
+    if call.nodata is not None:
+        there &= values == values if call.nodata != call.nodata else values != call.nodata
+    if part.mask is not None:
+        there &= ~part.mask
+    shares: AnyArray = there.astype(np.float64)
+    if part.weights is not None:
+        shares = np.where(there, part.weights, 0.0)
+    if name in ("mean", "rms"):
+        total = np.empty(part.outputs)
+        whole = replace(part, reduction=BLOCK_REDUCTIONS["sum"], array=shares, nodata=None, mask=None, weights=None)
+        reduced(whole, total, None)
+        with np.errstate(divide="ignore", invalid="ignore"):
+            given = np.where(given == 0, 0.0, given / total)
+            if name == "rms":
+                given = np.where(pooled == 0, 0.0, given / pooled)
+    if name in ("min", "max"):
+        shares = _first_extreme(part, values, there, spread(pooled)).astype(np.float64)
+    made = spread(given) * shares
+    if name == "rms":
+        made = made * np.where(there, values, 0.0)
+    rounded(made, result[reached])
+
+
+def _first_extreme(part: Blocks, values: AnyArray, there: AnyArray, pooled: AnyArray) -> AnyArray:
+    """Tell which elements are the first in their block that are equal to its result, or the first NaN of one."""
+    hits = there & ((values == pooled) | ((values != values) & (pooled != pooled)))
+    places = np.zeros(values.shape, np.int64)
+    for axis, block in enumerate(cut(part)):
+        along = np.arange(values.shape[axis]) % block
+        places = places * block + along.reshape([-1 if i == axis else 1 for i in range(values.ndim)])
+    places = np.where(hits, places, INT64_MAX)
+    first = np.empty(part.outputs, np.int64)
+    least = replace(
+        part,
+        reduction=BLOCK_REDUCTIONS["min"],
+        array=places,
+        nodata=None,
+        mask=None,
+        weights=None,
+        dtype=np.dtype(np.int64),
+    )
+    reduced(least, first, None)
+    for axis, counts in enumerate(extents_of(values.shape, part.sizes, part.outputs)):
+        first = np.repeat(first, counts, axis)
+    return hits & (places == first)

@@ -2,19 +2,43 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Sequence
-from typing import Any
+from dataclasses import replace
+from typing import Any, cast
 
+import numpy as np
 from numpy.typing import ArrayLike
 
 from ..annotations import AnyArray, Rounding
 from ..arguments import flag, sequence, whole, whole_between
 from ..errors import type_error, value_error
-from .blocks import Edge, Reduction, block_reduce, block_sizes, checked_array, reduction_named
+from ..operators import BLOCK_REDUCTIONS
+from .blocks import (
+    LARGEST_BLOCK,
+    MOST_STAGED,
+    Blocks,
+    Carried,
+    Edge,
+    Level,
+    Reduction,
+    block_reduce,
+    block_sizes,
+    checked_array,
+    last_axis,
+    prepared,
+    reduced,
+    reduction_named,
+    run,
+    stages_of,
+    subtract,
+    sums_are_real,
+)
 
 __all__ = ["pyramid"]
 
 MOST_LEVELS = 64
+MOST_STAGES = 30
 
 
 def checked_axes(function: str, axes: Any, rank: int) -> tuple[int, ...]:
@@ -83,6 +107,13 @@ def pyramid_factors(
             if not (any(shrinks) if edge == "partial" else all(shrinks)):
                 break
         block = tuple(each * factor for each, factor in zip(block, step, strict=True))
+        if max(block) > LARGEST_BLOCK:
+            raise value_error(
+                function,
+                f"blocks of level {level + 1} would have {max(block)} elements on an axis, more than any array",
+                "use fewer levels",
+                argument=("levels", levels),
+            )
         found.append(block)
     return found
 
@@ -146,29 +177,162 @@ def pyramid(
     [[9, 12], [22, 24]]
     """
     function = "pyramid"
-    elements, _ = checked_array(function, array)
+    original, _ = checked_array(function, array)
     reduction = reduction_named(function, func)
-    flag(function, "exact", exact)
-    blocks = pyramid_factors(function, elements.shape, factors, levels, axes, edge)
-    before: Any = array
-    made: list[AnyArray] = []
-    for level, block in enumerate(blocks):
-        size = block
-        if reduction.name in ("mode", "median") and not exact and level:
-            size = tuple(a // b for a, b in zip(block, blocks[level - 1], strict=True))
-        else:
-            before = array
-        made.append(
-            block_reduce(
-                before,
-                size,
-                func,
-                edge=edge,
-                nodata=nodata,
-                min_valid=min_valid,
-                rounding=rounding,
-                dtype=dtype,
-            )
+    ordered_exactly = flag(function, "exact", exact)
+    if exact and reduction.levels != "either":
+        raise value_error(
+            function,
+            f"is for modes and medians; levels of func={reduction.name!r} are exact",
+            argument=("exact", exact),
         )
-        before = made[-1]
+    blocks = pyramid_factors(function, original.shape, factors, levels, axes, edge)
+    calls = [
+        prepared(
+            function, array, block, func, edge=edge, nodata=nodata, min_valid=min_valid, rounding=rounding, dtype=dtype
+        )
+        for block in blocks
+    ]
+    if original.size == 0:
+        return [np.empty(call.outputs, call.dtype) for call in calls]
+    carries_sums = reduction.levels == "sums" and (reduction.name != "count" or any(c.leaves_out for c in calls))
+    from_level = reduction.levels == "level" and not min_valid
+    if carries_sums:
+        return _masked_like(array, calls, *_carried(calls))
+    if from_level or (reduction.levels == "either" and not ordered_exactly):
+        return _from_levels(calls, array, edge)
+    made = [np.empty(call.outputs, call.dtype) for call in calls]
+    shares = [np.empty(call.outputs) if call.mask is not None else None for call in calls]
+    for call, result, valid in zip(calls, made, shares, strict=True):
+        reduced(call, result, valid)
+    return _masked_like(array, calls, made, shares)
+
+
+def _masked_like(
+    array: Any, calls: Sequence[Blocks], made: Sequence[AnyArray], shares: Sequence[AnyArray | None]
+) -> list[AnyArray]:
+    """Mask levels of a masked array where too few elements are valid."""
+    if not isinstance(array, np.ma.MaskedArray):
+        return list(made)
+    found = []
+    for call, level, valid in zip(calls, made, shares, strict=True):
+        hidden: Any = np.zeros(level.shape, np.bool_)
+        if valid is not None and call.reduction.name != "count":
+            hidden = (valid < call.min_valid) | (valid == 0)
+        found.append(np.ma.MaskedArray(level, hidden))
+    return found
+
+
+def _from_levels(calls: Sequence[Blocks], array: Any, edge: Edge) -> list[AnyArray]:
+    """Make each level of the one before: extremes, which come out the same, and modes and medians, which do not."""
+    if not calls:
+        return []
+    name = calls[0].reduction.name
+    if name == "range":
+        return _ranges(calls, array, edge)
+    before, block = array, (1,) * len(calls[0].sizes)
+    made = []
+    for call in calls:
+        step = tuple(now // then for now, then in zip(call.sizes, block, strict=True))
+        before = block_reduce(
+            before,
+            step,
+            cast(Reduction, name),
+            edge=edge,
+            nodata=call.nodata,
+            min_valid=call.min_valid,
+            rounding=cast(Rounding, call.rounding),
+            dtype=None if before is not array and call.dtype == before.dtype else call.dtype,
+        )
+        block = call.sizes
+        made.append(before)
     return made
+
+
+def _ranges(calls: Sequence[Blocks], array: Any, edge: Edge) -> list[AnyArray]:
+    """Make levels of ranges of those of maxima and minima."""
+    high, low = (
+        _from_levels(
+            [replace(call, reduction=BLOCK_REDUCTIONS[name], dtype=call.array.dtype) for call in calls], array, edge
+        )
+        for name in ("max", "min")
+    )
+    made = []
+    for call, greatest, smallest in zip(calls, high, low, strict=True):
+        result = np.empty(call.outputs, call.dtype)
+        valid = None
+        if call.leaves_out:
+            missing = np.ma.getmaskarray(greatest)
+            if call.nodata is not None:
+                above = np.ma.getdata(greatest)
+                missing = missing | (above != above if call.nodata != call.nodata else above == call.nodata)
+            valid = np.where(missing, 0.0, 1.0)
+        subtract(call, np.ma.getdata(greatest), np.ma.getdata(smallest), result, valid)
+        made.append(np.ma.MaskedArray(result, np.ma.getmaskarray(greatest)) if np.ma.isMA(greatest) else result)
+    return made
+
+
+LEAST_ROWS = 64
+"""Rows of a level that are shared out among threads; smaller levels are made of sums that were stored."""
+
+
+def _carried(calls: Sequence[Blocks]) -> tuple[list[AnyArray], list[AnyArray | None]]:
+    """Make the levels of means, sums and counts, which carry sums on; return them and their valid shares."""
+    made = [np.empty(call.outputs, call.dtype) for call in calls]
+    shares = [np.empty(call.outputs) if call.mask is not None else None for call in calls]
+    at = 0
+    while at < len(calls):
+        start: Carried | None = None
+        rest = _chain(calls, at)
+        while at < rest:
+            until = _together(calls, at, rest, begun=start is not None)
+            before = calls[at - 1].sizes if start is not None else (1,) * len(calls[at].sizes)
+            levels: list[Level] = []
+            for call, result, valid in zip(calls[at:until], made[at:until], shares[at:until], strict=True):
+                *inner, last = _stages_between(call, before)
+                levels += [Level(stage) for stage in inner]
+                levels.append(Level(last, result, valid))
+                before = call.sizes
+            start = run(calls[until - 1], levels, start, carries=until < rest)
+            at = until
+    return made, shares
+
+
+def _stages_between(call: Blocks, before: tuple[int, ...]) -> list[tuple[int, ...]]:
+    """Return the stages of a level behind those of the one before, which are the first of its own."""
+    if not sums_are_real(call):
+        return [tuple(now // then for now, then in zip(call.sizes, before, strict=True))]
+    found = stages_of(call.sizes)
+    done = stages_of(before) if math.prod(before) > 1 else []
+    return found[len(done) :] or [(1,) * len(before)]
+
+
+def _chain(calls: Sequence[Blocks], at: int) -> int:
+    """Return the level behind the last one that can be made of the sums of those before it, from this one on.
+
+    Sums of integers always can. Those of floats can where blocks are divided as those before, and further.
+    """
+    end = at + 1
+    while end < len(calls):
+        if sums_are_real(calls[end]):
+            before, here = stages_of(calls[end - 1].sizes), stages_of(calls[end].sizes)
+            same_axis = last_axis(calls[at].sizes) == last_axis(calls[end].sizes)
+            if not same_axis or here[: len(before)] != before:
+                break
+        end += 1
+    return end
+
+
+def _together(calls: Sequence[Blocks], at: int, rest: int, *, begun: bool) -> int:
+    """Return the level behind the last one that is made in one call of the kernels."""
+    before = calls[at - 1].sizes if begun else (1,) * len(calls[at].sizes)
+    until, stages = at, 0
+    while until < rest:
+        call = calls[until]
+        stages += len(_stages_between(call, calls[until - 1].sizes if until > at else before))
+        width = max(now // then for now, then in zip(call.sizes, before, strict=True))
+        rows = math.prod(call.outputs[:-1])
+        if until > at and (stages > MOST_STAGES or width > MOST_STAGED or (rows < LEAST_ROWS and not begun)):
+            break
+        until += 1
+    return until
