@@ -180,7 +180,7 @@ def reduce_blocks(
     job.weighted = weights is not None
     job.counted = counts is not None
     job.checked = nodata is not None or mask is not None or weights is not None
-    if job.counted and (job.checked or op > POOLING_MEAN):
+    if job.counted and (job.checked or op > POOLING_COUNT):
         raise ValueError("elements that have counts are sums, and none is left out")
     if nodata is not None:
         job.nodata_is = 2 if nodata != nodata else 1
@@ -254,6 +254,9 @@ def reduce_blocks(
             stage.share = <double*> target.data
             buffers.append(target)
         if s == job.stages and carry is not None:
+            outs = job.inner * stage.row_cells
+            for a in range(job.axes):
+                outs *= stage.cells[a]
             target = Buffer(carry, outs * block_sizes_of[stage.sum], True)
             job.carry = target.data
             buffers.append(target)

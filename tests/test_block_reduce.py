@@ -567,3 +567,31 @@ def test_every_row_is_known_to_function_twin_and_documentation(name: str) -> Non
     assert row.summary.endswith(".")
     for operator in row.onnx:
         assert pytest.importorskip("onnx").defs.has(operator)
+
+
+# --- ONNX -----------------------------------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize(
+    ("func", "layer"),
+    [
+        ("mean", lambda b: pooling.AvgPool2d(b, ceil_mode=True, count_include_pad=False)),
+        ("max", lambda b: pooling.MaxPool2d(b, ceil_mode=True)),
+        ("min", lambda b: pooling.MinPool2d(b, ceil_mode=True)),
+        ("sum", lambda b: pooling.AvgPool2d(b, divisor_override=1)),
+    ],
+)
+@pytest.mark.parametrize("block", [2, 3])
+def test_graphs_of_layers_give_the_same(func: str, layer: Callable[[int], Any], block: int) -> None:
+    runtime = pytest.importorskip("onnxruntime")
+    export = pytest.importorskip("pooling.export")
+    shape = (2, 3, 12, 18) if func == "sum" else (2, 3, 13, 17)
+    x = random_array(shape, np.float32)
+    model = export.to_onnx(layer(block), shape)
+    session = runtime.InferenceSession(model.SerializeToString(), providers=["CPUExecutionProvider"])
+    (theirs,) = session.run(None, {session.get_inputs()[0].name: x})
+    ours = pooling.block_reduce(x, block, func, layout="NCHW")
+    assert ours.shape == theirs.shape
+    np.testing.assert_allclose(ours, theirs, rtol=1e-5, atol=1e-5)
+    if func in ("max", "min"):
+        assert_same(ours, theirs)

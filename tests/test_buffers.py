@@ -175,6 +175,45 @@ ENTRIES = {
     ),
 }  # fmt: skip
 
+
+def reduce_blocks(op: int = 1, kind: int = 10, result: int = 10, rounding: int = 0, total: int = 11, **b: Any) -> int:
+    """Means of float32 in blocks of 2 x 3, some of which are left out, in sums of float64 that are carried on."""
+    stages = [((1, 2, 3), total, b["dst"], b["valid"], (2, 3, 3))]
+    return kernels.reduce_blocks(
+        op,
+        kind,
+        result,
+        rounding,
+        b["elements"],
+        stages,
+        (2, 6, 7),
+        (1, 1, 1),
+        -1,
+        7.0,
+        bytes(4),
+        0.5,
+        b["mask"],
+        b["weights"],
+        None,
+        b["carry"],
+        b["carry_counts"],
+    )
+
+
+ENTRIES["reduce_blocks"] = Entry(
+    reduce_blocks,
+    {
+        "elements": full().reshape(2, 6, 7, 1),
+        "mask": full("uint8").reshape(2, 6, 7, 1),
+        "weights": full("float64").reshape(2, 6, 7, 1),
+        "dst": np.zeros((2, 3, 3), "f4"),
+        "valid": np.zeros((2, 3, 3)),
+        "carry": np.zeros((2, 3, 3)),
+        "carry_counts": np.zeros((2, 3, 3), "i4"),
+    },
+    ("dst", "valid", "carry", "carry_counts"),
+)
+
 REFUSED = (ValueError, BufferError, TypeError)
 BUFFERS = [(name, buffer) for name, entry in ENTRIES.items() for buffer in entry.buffers]
 
@@ -262,6 +301,11 @@ def test_numbers_of_no_row_are_refused(number: int) -> None:
         lambda: kernels.pool_regions(number, *SHAPES, src, dst, REGIONS["maps"], (src, src), (src, src)),
         lambda: kernels.strategy_of(plan(), "forward", number, F32),
         lambda: kernels.strategy_of(plan(), "mean_gradient", TOTAL, number),
+        lambda: reduce_blocks(op=number, **given(ENTRIES["reduce_blocks"])),
+        lambda: reduce_blocks(kind=number, **given(ENTRIES["reduce_blocks"])),
+        lambda: reduce_blocks(result=number, **given(ENTRIES["reduce_blocks"])),
+        lambda: reduce_blocks(rounding=number, **given(ENTRIES["reduce_blocks"])),
+        lambda: reduce_blocks(total=number, **given(ENTRIES["reduce_blocks"])),
     ]
     assert [i for i, call in enumerate(calls) if not refuses(call)] == []
 

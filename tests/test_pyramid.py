@@ -112,7 +112,7 @@ def test_integer_pyramids_have_no_wrong_pixel() -> None:
 
 
 def test_modes_and_medians_are_of_the_level_before_unless_asked() -> None:
-    x = numbers((16, 16), "uint8", few=True)
+    x = np.random.default_rng(0).integers(0, 9, (64, 64), dtype=np.uint8)
     for func in ("mode", "median"):
         levels = pooling.pyramid(x, 2, 3, func)
         before = x
@@ -129,9 +129,7 @@ def test_factors_may_differ_by_axis_and_level() -> None:
     assert [level.shape for level in pooling.pyramid(x, (1, 2, 2), 2)] == [(9, 17, 10), (9, 9, 5)]
     assert [level.shape for level in pooling.pyramid(x, [(1, 2, 2), (2, 2, 2)])] == [(9, 17, 10), (5, 9, 5)]
     assert [level.shape for level in pooling.pyramid(x, 2, 2, axes=(1, 2))] == [(9, 17, 10), (9, 9, 5)]
-    assert [level.shape for level in pooling.pyramid(x, [2, 3], axes=(-1, 0))] == [(9, 33, 20)] * 0 + [
-        level.shape for level in pooling.pyramid(x, (3, 1, 2))
-    ]
+    assert [level.shape for level in pooling.pyramid(x, [2, 3], 2, axes=(-1, 0))] == [(3, 33, 10), (1, 33, 5)]
     assert len(pooling.pyramid(x)) == 6
     assert pooling.pyramid(x)[-1].shape == (1, 1, 1)
     assert [level.shape for level in pooling.pyramid(x, edge="trim")] == [(4, 16, 10), (2, 8, 5), (1, 4, 2)]

@@ -568,7 +568,6 @@ def run(
         cells = tuple(-(-size // block) for size, block in zip(origin, blocks, strict=True))
         carry = np.empty(cells, np.complex128 if sums == "int128" else sums)
         carried_counts = np.empty(cells, np.int32) if call.leaves_out else None
-        stages[-1] = (*stages[-1][:4], cells[:axes])
     fill = filling(call) if call.leaves_out else b"\0" * call.dtype.itemsize
     fault = kernels.reduce_blocks(
         kernels.BLOCK_OPS[name],

@@ -12,6 +12,7 @@ from numpy.typing import ArrayLike
 
 from ..annotations import AnyArray, Rounding
 from ..arguments import flag, sequence, whole, whole_between
+from ..arrays import in_default_mode
 from ..errors import type_error, value_error
 from ..operators import BLOCK_REDUCTIONS
 from .blocks import (
@@ -112,12 +113,12 @@ def pyramid_factors(
                 function,
                 f"blocks of level {level + 1} would have {max(block)} elements on an axis, more than any array",
                 "use fewer levels",
-                argument=("levels", levels),
             )
         found.append(block)
     return found
 
 
+@in_default_mode
 def pyramid(
     array: ArrayLike,
     factors: int | Sequence[int] | Sequence[Sequence[int]] = 2,
@@ -272,8 +273,9 @@ def _ranges(calls: Sequence[Blocks], array: Any, edge: Edge) -> list[AnyArray]:
     return made
 
 
-LEAST_ROWS = 64
-"""Rows of a level that are shared out among threads; smaller levels are made of sums that were stored."""
+LEAST_CELLS = 4096
+"""Elements of a level that is made together with those before; smaller ones are made of sums that were stored, since
+threads share out what the last level is made of."""
 
 
 def _carried(calls: Sequence[Blocks]) -> tuple[list[AnyArray], list[AnyArray | None]]:
@@ -331,8 +333,8 @@ def _together(calls: Sequence[Blocks], at: int, rest: int, *, begun: bool) -> in
         call = calls[until]
         stages += len(_stages_between(call, calls[until - 1].sizes if until > at else before))
         width = max(now // then for now, then in zip(call.sizes, before, strict=True))
-        rows = math.prod(call.outputs[:-1])
-        if until > at and (stages > MOST_STAGES or width > MOST_STAGED or (rows < LEAST_ROWS and not begun)):
+        small = math.prod(call.outputs) < LEAST_CELLS and not begun
+        if until > at and (stages > MOST_STAGES or width > MOST_STAGED or small):
             break
         until += 1
     return until

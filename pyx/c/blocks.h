@@ -798,17 +798,20 @@ static ptrdiff_t pooling_last_extent(const pooling_blocks_t *job, int s, ptrdiff
     return pooling_least(stage->row_span, job->row_origin - cell * stage->row_span);
 }
 
-/* Say where results of a row begin, and how many there are; 0 where nothing is stored. */
-static ptrdiff_t pooling_results_at(const pooling_blocks_run_t *run, int s, const ptrdiff_t *cell, ptrdiff_t *offset) {
+/* Say where results of a row begin, or carried sums, and how many there are; 0 where nothing is stored. */
+static ptrdiff_t pooling_results_at(
+    const pooling_blocks_run_t *run, int s, const ptrdiff_t *cell, int carried, ptrdiff_t *offset
+) {
     const pooling_stage_t *stage = &run->job->stage[s];
-    ptrdiff_t at = 0;
+    ptrdiff_t at = 0, row = carried ? stage->row_cells : stage->row_outs;
     int a;
     for (a = 0; a < run->job->axes; a++) {
-        if (cell[a] >= stage->outs[a]) return 0;
-        at = at * stage->outs[a] + cell[a];
+        ptrdiff_t most = carried ? stage->cells[a] : stage->outs[a];
+        if (cell[a] >= most) return 0;
+        at = at * most + cell[a];
     }
-    *offset = (at * stage->row_outs + run->begin[s]) * run->job->inner;
-    at = pooling_least(run->width[s], stage->row_outs - run->begin[s]);
+    *offset = (at * row + run->begin[s]) * run->job->inner;
+    at = pooling_least(run->width[s], row - run->begin[s]);
     return at > 0 ? at : 0;
 }
 
@@ -821,6 +824,15 @@ static void pooling_patch(
     ptrdiff_t o, c, x = 0;
     int size = pooling_kind_size[job->result];
     char *dst = stage->dst ? stage->dst + offset * size : NULL;
+    if (!stage->share && job->min_valid <= 0) {
+        if (!dst || job->op == POOLING_COUNT) return;
+        for (x = 0; x < cells * job->inner; x++) {
+            if (counts[x] > 0) continue;
+            if (job->fill_fails && run->fault < 0) run->fault = offset + x;
+            memcpy(dst + x * size, &job->fill, (size_t) size);
+        }
+        return;
+    }
     for (o = 0; o < cells; o++) {
         double there = (double) (extent * pooling_last_extent(job, s, run->begin[s] + o));
         for (c = 0; c < job->inner; c++, x++) {
@@ -901,12 +913,13 @@ static void pooling_emit(pooling_blocks_run_t *run, int s, const ptrdiff_t *cell
     const double *weights = job->weighted ? (const double *) (run->memory + stage->weights) : NULL;
     int size = pooling_kind_size[job->result], sum_size = pooling_kind_size[stage->sum];
     if (s == job->stages && job->carry) {
-        cells = pooling_results_at(run, s, cell, &offset);
-        memcpy(job->carry + offset * sum_size, sums, (size_t) (cells * job->inner * sum_size));
+        cells = pooling_results_at(run, s, cell, 1, &offset);
+        if (job->op != POOLING_COUNT)
+            memcpy(job->carry + offset * sum_size, sums, (size_t) (cells * job->inner * sum_size));
         if (counts) memcpy(job->carry_counts + offset, counts, (size_t) (cells * job->inner) * 4);
     }
     if (!stage->dst && !stage->share) return;
-    cells = pooling_results_at(run, s, cell, &offset);
+    cells = pooling_results_at(run, s, cell, 0, &offset);
     n = cells * job->inner;
     if (!n) return;
     extent = pooling_extent(job, s, cell);
@@ -1094,23 +1107,30 @@ static void pooling_sum_task(pooling_blocks_run_t *run, const ptrdiff_t *cell, p
 
 /* --- deviations: two passes over the elements of a block, three where squares might leave double --- */
 
-/* Call for each row of a block; return how many there are. */
 typedef void (*pooling_visit_t)(pooling_blocks_run_t *run, const ptrdiff_t *cell, void *context);
 
-static void pooling_visit(pooling_blocks_run_t *run, const ptrdiff_t *cell, pooling_visit_t visit, void *context) {
+/* Call for each row of a block, or for those at one place of the axis that is added up last. */
+static void pooling_visit(
+    pooling_blocks_run_t *run, const ptrdiff_t *cell, ptrdiff_t tap, pooling_visit_t visit, void *context
+) {
     const pooling_blocks_t *job = run->job;
     const pooling_stage_t *stage = &job->stage[1];
-    ptrdiff_t child[POOLING_OUTER], stop[POOLING_OUTER];
+    ptrdiff_t child[POOLING_OUTER], start[POOLING_OUTER], stop[POOLING_OUTER];
     int a;
     for (a = 0; a < job->axes; a++) {
-        child[a] = cell[a] * stage->factor[a];
-        stop[a] = pooling_least(child[a] + stage->factor[a], job->stage[0].cells[a]);
+        start[a] = cell[a] * stage->factor[a];
+        stop[a] = pooling_least(start[a] + stage->factor[a], job->stage[0].cells[a]);
+        if (tap >= 0 && a == job->late) {
+            start[a] += tap;
+            stop[a] = start[a] + 1;
+        }
+        child[a] = start[a];
     }
     for (;;) {
         visit(run, child, context);
         for (a = job->axes - 1; a >= 0; a--) {
             if (++child[a] < stop[a]) break;
-            child[a] = cell[a] * stage->factor[a];
+            child[a] = start[a];
         }
         if (a < 0) return;
     }
@@ -1120,53 +1140,95 @@ typedef struct {
     int pass;
     /* Of each result: greatest magnitude, factor, valid elements, sum of weights, mean, sums of deviations, of squares. */
     double *peak, *factor, *count, *weight, *mean, *first, *second;
+    /* Of each element of a row: factor and mean of its block, and what was added up over rows. */
+    double *factors, *means, *sums, *squares, *weights, *counts;
 } pooling_deviations_t;
 
 static void pooling_deviate(pooling_blocks_run_t *run, const ptrdiff_t *cell, void *context) {
     const pooling_blocks_t *job = run->job;
     pooling_deviations_t *made = (pooling_deviations_t *) context;
-    ptrdiff_t factor = job->stage[1].row_factor, inner = job->inner, n = run->width[0] * inner, o, k, c, taps;
+    ptrdiff_t n = run->width[0] * job->inner, x;
     const void *raw = pooling_fetch(run, &job->elements, cell, job->raw, pooling_kind_size[job->kind]);
-    double *doubles = (double *) (run->memory + job->values);
-    const uint8_t *valid = (const uint8_t *) run->memory + job->valid;
-    const double *weights = NULL;
-    pooling_doubles_of(job, doubles, raw, n);
-    if (job->checked) pooling_find_valid(run, cell, raw, doubles);
-    if (job->weighted) weights = (const double *) pooling_fetch(run, &job->weight, cell, job->raw_weights, 8);
-    for (o = 0; o * factor < run->width[0]; o++) {
-        taps = pooling_least(factor, run->width[0] - o * factor);
-        for (c = 0; c < inner; c++) {
-            ptrdiff_t at = o * inner + c;
-            for (k = 0; k < taps; k++) {
-                ptrdiff_t x = (o * factor + k) * inner + c;
-                double v = doubles[x], w = weights ? weights[x] : 1.0;
-                if (job->checked && !valid[x]) continue;
-                if (made->pass == 0) {
-                    v = fabs(v);
-                    made->peak[at] = v > made->peak[at] || v != v ? v : made->peak[at];
-                } else if (made->pass == 1) {
-                    made->mean[at] += w * (v * made->factor[at]);
-                    made->weight[at] += w;
-                    made->count[at] += 1;
-                } else {
-                    v = v * made->factor[at] - made->mean[at];
-                    made->first[at] += w * v;
-                    made->second[at] += w * (v * v);
-                }
+    double *restrict values = (double *) (run->memory + job->values);
+    double *restrict sums = made->sums, *restrict squares = made->squares, *restrict work;
+    const double *restrict factors = made->factors, *restrict means = made->means;
+    const uint8_t *restrict valid = (const uint8_t *) run->memory + job->valid;
+    pooling_doubles_of(job, values, raw, n);
+    if (job->kind == POOLING_F64) for (x = 0; x < n; x++) values[x] *= factors[x];
+    if (job->checked) {
+        pooling_find_valid(run, cell, raw, values);
+        work = (double *) (run->memory + job->work);
+        if (job->weighted) {
+            const double *weights = (const double *) pooling_fetch(run, &job->weight, cell, job->raw_weights, 8);
+            for (x = 0; x < n; x++) work[x] = valid[x] ? weights[x] : 0;
+        } else for (x = 0; x < n; x++) work[x] = valid[x];
+        /* What is left out adds nothing, whatever it is. */
+        for (x = 0; x < n; x++) values[x] = valid[x] ? values[x] : made->pass == 2 ? means[x] : 0;
+        if (made->pass == 1)
+            for (x = 0; x < n; x++) {
+                sums[x] += work[x] * values[x];
+                made->weights[x] += work[x];
+                made->counts[x] += valid[x];
             }
+        else if (made->pass == 2)
+            for (x = 0; x < n; x++) {
+                double v = values[x] - means[x];
+                v = valid[x] ? v : 0;
+                sums[x] += work[x] * v;
+                squares[x] += work[x] * (v * v);
+            }
+    } else if (made->pass == 1)
+        for (x = 0; x < n; x++) {
+            sums[x] += values[x];
+            made->counts[x] += 1;
         }
+    else if (made->pass == 2)
+        for (x = 0; x < n; x++) {
+            double v = values[x] - means[x];
+            sums[x] += v;
+            squares[x] += v * v;
+        }
+    if (made->pass == 0)
+        for (x = 0; x < n; x++) {
+            double v = fabs(values[x]);
+            sums[x] = v > sums[x] || v != v ? v : sums[x];
+        }
+}
+
+/* Add what was added up over rows to the results that it belongs to, or take the greatest. */
+static void pooling_join_columns(
+    const pooling_blocks_run_t *run, double *dst, const double *columns, int greatest
+) {
+    const pooling_blocks_t *job = run->job;
+    ptrdiff_t factor = job->stage[1].row_factor, inner = job->inner, o, k, c;
+    for (o = 0; o * factor < run->width[0]; o++) {
+        ptrdiff_t taps = pooling_least(factor, run->width[0] - o * factor);
+        for (k = 0; k < taps; k++)
+            for (c = 0; c < inner; c++) {
+                double *to = dst + o * inner + c, v = columns[(o * factor + k) * inner + c];
+                *to = !greatest ? *to + v : v > *to || v != v ? v : *to;
+            }
     }
+}
+
+static void pooling_spread_columns(const pooling_blocks_run_t *run, double *columns, const double *src) {
+    const pooling_blocks_t *job = run->job;
+    ptrdiff_t factor = job->stage[1].row_factor, inner = job->inner, x, c;
+    for (x = 0; x < run->width[0]; x++)
+        for (c = 0; c < inner; c++) columns[x * inner + c] = src[x / factor * inner + c];
 }
 
 static void pooling_deviation_task(pooling_blocks_run_t *run, const ptrdiff_t *cell, ptrdiff_t segment) {
     const pooling_blocks_t *job = run->job;
     const pooling_stage_t *stage = &job->stage[1];
-    ptrdiff_t block = stage->row_factor, begin = segment * job->outs_together, outs, n, x, at, stop, offset = 0;
+    ptrdiff_t block = stage->row_factor, begin = segment * job->outs_together, outs, n, m, x, at, stop, offset = 0;
+    ptrdiff_t tap, taps = 1;
     pooling_deviations_t made;
     double *memory = (double *) (run->memory + job->more), *work = (double *) (run->memory + job->work);
     int32_t *counts = (int32_t *) (run->memory + stage->counts);
     outs = pooling_least(job->outs_together, stage->row_cells - begin);
     n = outs * job->inner;
+    m = pooling_least(job->segment, job->stage[0].row_cells) * job->inner;
     made.peak = memory;
     made.factor = memory + n;
     made.count = memory + 2 * n;
@@ -1175,12 +1237,35 @@ static void pooling_deviation_task(pooling_blocks_run_t *run, const ptrdiff_t *c
     made.first = memory + 5 * n;
     made.second = memory + 6 * n;
     memset(memory, 0, (size_t) (7 * n) * sizeof(double));
+    made.factors = memory + 7 * n;
+    made.means = made.factors + m;
+    made.sums = made.means + m;
+    made.squares = made.sums + m;
+    made.weights = made.squares + m;
+    made.counts = made.weights + m;
     for (x = 0; x < n; x++) made.factor[x] = 1;
+    if (job->late >= 0)
+        taps = pooling_least(
+            stage->factor[job->late], job->stage[0].cells[job->late] - cell[job->late] * stage->factor[job->late]);
     for (made.pass = job->kind == POOLING_F64 ? 0 : 1; made.pass < 3; made.pass++) {
         stop = pooling_least((begin + outs) * block, job->stage[0].row_cells);
         for (at = begin * block; at < stop; at += job->segment) {
             pooling_begin(run, at, pooling_least(job->segment, stop - at));
-            pooling_visit(run, cell, pooling_deviate, &made);
+            pooling_spread_columns(run, made.factors, made.factor);
+            pooling_spread_columns(run, made.means, made.mean);
+            for (tap = 0; tap < taps; tap++) {
+                memset(made.sums, 0, (size_t) (4 * m) * sizeof(double));
+                pooling_visit(run, cell, tap, pooling_deviate, &made);
+                if (made.pass == 0) pooling_join_columns(run, made.peak, made.sums, 1);
+                else if (made.pass == 1) {
+                    pooling_join_columns(run, made.mean, made.sums, 0);
+                    pooling_join_columns(run, made.count, made.counts, 0);
+                    pooling_join_columns(run, made.weight, job->checked ? made.weights : made.counts, 0);
+                } else {
+                    pooling_join_columns(run, made.first, made.sums, 0);
+                    pooling_join_columns(run, made.second, made.squares, 0);
+                }
+            }
         }
         if (made.pass == 0)
             for (x = 0; x < n; x++) {
@@ -1191,8 +1276,7 @@ static void pooling_deviation_task(pooling_blocks_run_t *run, const ptrdiff_t *c
                 made.factor[x] = ldexp(1.0, power < -1000 ? 1000 : -power);
             }
         if (made.pass == 1)
-            for (x = 0; x < n; x++)
-                made.mean[x] = job->op == POOLING_RMS ? 0 : made.mean[x] / made.weight[x];
+            for (x = 0; x < n; x++) made.mean[x] = job->op == POOLING_RMS ? 0 : made.mean[x] / made.weight[x];
     }
     for (x = 0; x < n; x++) {
         double v = made.second[x], w = made.weight[x];
@@ -1206,13 +1290,16 @@ static void pooling_deviation_task(pooling_blocks_run_t *run, const ptrdiff_t *c
     }
     run->begin[1] = begin;
     run->width[1] = outs;
-    outs = pooling_results_at(run, 1, cell, &offset);
+    outs = pooling_results_at(run, 1, cell, 0, &offset);
     if (!outs) return;
     pooling_store_doubles(job, stage->dst + offset * pooling_kind_size[job->result], work, outs * job->inner);
     if (job->checked) pooling_patch(run, 1, offset, outs, pooling_extent(job, 1, cell), counts);
 }
 
 /* --- medians, modes and first elements --- */
+
+/* Bytes of a plane that are ordered together. */
+#define POOLING_ORDER_TOGETHER 512
 
 #define POOLING_ORDER(NAME, K, LOW, HIGH)                                                                              \
 static void pooling_compare_##NAME(K *restrict a, K *restrict b, ptrdiff_t n) {                                        \
@@ -1224,20 +1311,20 @@ static void pooling_compare_##NAME(K *restrict a, K *restrict b, ptrdiff_t n) { 
     }                                                                                                                  \
 }                                                                                                                      \
 /* Batcher's merge exchange, of any number of planes. */                                                               \
-static void pooling_sort_planes_##NAME(K *planes, ptrdiff_t count, ptrdiff_t n) {                                      \
+static void pooling_sort_planes_##NAME(K *planes, ptrdiff_t count, ptrdiff_t n, ptrdiff_t step) {                      \
     ptrdiff_t p, k, i, j;                                                                                              \
     for (p = 1; p < count; p += p)                                                                                     \
         for (k = p; k >= 1; k /= 2)                                                                                    \
             for (j = k % p; j + k < count; j += 2 * k)                                                                 \
                 for (i = 0; i < k && i + j + k < count; i++)                                                           \
                     if ((i + j) / (2 * p) == (i + j + k) / (2 * p))                                                    \
-                        pooling_compare_##NAME(planes + (i + j) * n, planes + (i + j + k) * n, n);                     \
+                        pooling_compare_##NAME(planes + (i + j) * step, planes + (i + j + k) * step, n);               \
 }                                                                                                                      \
-static int pooling_uniform_##NAME(const K *planes, ptrdiff_t count, ptrdiff_t n) {                                     \
+static int pooling_uniform_##NAME(const K *planes, ptrdiff_t count, ptrdiff_t n, ptrdiff_t step) {                     \
     ptrdiff_t x, k;                                                                                                    \
     for (k = 1; k < count; k++) {                                                                                      \
         K other = 0;                                                                                                   \
-        for (x = 0; x < n; x++) other |= planes[k * n + x] ^ planes[x];                                                \
+        for (x = 0; x < n; x++) other = (K) (other | (planes[k * step + x] ^ planes[x]));                              \
         if (other) return 0;                                                                                           \
     }                                                                                                                  \
     return 1;                                                                                                          \
@@ -1245,12 +1332,12 @@ static int pooling_uniform_##NAME(const K *planes, ptrdiff_t count, ptrdiff_t n)
 /* The longest run of equals among the first `counts` of sorted planes, or all: the first of several. */               \
 static void pooling_longest_run_##NAME(                                                                                \
     K *restrict best, K *restrict length, K *restrict most, const K *planes, const K *restrict counts,                 \
-    ptrdiff_t count, ptrdiff_t n                                                                                       \
+    ptrdiff_t count, ptrdiff_t n, ptrdiff_t step                                                                       \
 ) {                                                                                                                    \
     ptrdiff_t x, k;                                                                                                    \
     for (x = 0; x < n; x++) { best[x] = planes[x]; length[x] = 1; most[x] = 1; }                                       \
     for (k = 1; k < count; k++) {                                                                                      \
-        const K *restrict plane = planes + k * n, *restrict before = planes + (k - 1) * n;                             \
+        const K *restrict plane = planes + k * step, *restrict before = planes + (k - 1) * step;                       \
         if (counts)                                                                                                    \
             for (x = 0; x < n; x++) {                                                                                  \
                 K run = (K) (plane[x] == before[x] ? length[x] + 1 : 1);                                               \
@@ -1269,17 +1356,18 @@ static void pooling_longest_run_##NAME(                                         
     }                                                                                                                  \
 }                                                                                                                      \
 static void pooling_middle_##NAME(                                                                                     \
-    K *restrict low, K *restrict high, const K *planes, const K *restrict counts, ptrdiff_t count, ptrdiff_t n         \
+    K *restrict low, K *restrict high, const K *planes, const K *restrict counts, ptrdiff_t count, ptrdiff_t n,        \
+    ptrdiff_t step                                                                                                     \
 ) {                                                                                                                    \
     ptrdiff_t x, k;                                                                                                    \
     if (!counts) {                                                                                                     \
-        memcpy(low, planes + (count - 1) / 2 * n, (size_t) n * sizeof(K));                                             \
-        memcpy(high, planes + count / 2 * n, (size_t) n * sizeof(K));                                                  \
+        memcpy(low, planes + (count - 1) / 2 * step, (size_t) n * sizeof(K));                                          \
+        memcpy(high, planes + count / 2 * step, (size_t) n * sizeof(K));                                               \
         return;                                                                                                        \
     }                                                                                                                  \
     for (x = 0; x < n; x++) low[x] = high[x] = planes[x];                                                              \
     for (k = 1; k < count; k++) {                                                                                      \
-        const K *restrict plane = planes + k * n;                                                                      \
+        const K *restrict plane = planes + k * step;                                                                   \
         for (x = 0; x < n; x++) {                                                                                      \
             K m = counts[x];                                                                                           \
             low[x] = (K) ((m - 1) / 2) == (K) k && m > 0 ? plane[x] : low[x];                                          \
@@ -1366,14 +1454,14 @@ static void pooling_apart_##NAME(                                               
     default: pooling_apart_of_##NAME(planes, row, outs, factor, 1, n);                                                 \
     }                                                                                                                  \
 }                                                                                                                      \
-/* The results of `outs` whole cells whose keys are planes, into `low` and `high`. */                                  \
-static void pooling_order_planes_##NAME(                                                                               \
-    const pooling_blocks_t *job, K *planes, ptrdiff_t count, ptrdiff_t n, const int32_t *found, K *low, K *high,       \
-    K *spare                                                                                                           \
+/* The results of n places of planes that lie a step apart, into `low` and `high`. */                                  \
+static void pooling_order_some_##NAME(                                                                                 \
+    const pooling_blocks_t *job, K *planes, ptrdiff_t count, ptrdiff_t n, ptrdiff_t step, const int32_t *found,        \
+    K *low, K *high, K *spare                                                                                          \
 ) {                                                                                                                    \
     ptrdiff_t x;                                                                                                       \
     K *counts = NULL;                                                                                                  \
-    if (pooling_uniform_##NAME(planes, count, n)) {                                                                    \
+    if (pooling_uniform_##NAME(planes, count, n, step)) {                                                              \
         memcpy(low, planes, (size_t) n * sizeof(K));                                                                   \
         memcpy(high, planes, (size_t) n * sizeof(K));                                                                  \
         return;                                                                                                        \
@@ -1383,14 +1471,26 @@ static void pooling_order_planes_##NAME(                                        
         spare += n;                                                                                                    \
         for (x = 0; x < n; x++) counts[x] = (K) found[x];                                                              \
     }                                                                                                                  \
-    pooling_sort_planes_##NAME(planes, count, n);                                                                      \
-    if (job->op == POOLING_MODE) pooling_longest_run_##NAME(low, high, spare, planes, counts, count, n);               \
-    else pooling_middle_##NAME(low, high, planes, counts, count, n);                                                   \
+    pooling_sort_planes_##NAME(planes, count, n, step);                                                                \
+    if (job->op == POOLING_MODE) pooling_longest_run_##NAME(low, high, spare, planes, counts, count, n, step);         \
+    else pooling_middle_##NAME(low, high, planes, counts, count, n, step);                                             \
     if (pooling_is_float(job->kind)) {                                                                                 \
-        const K *last = planes + (count - 1) * n;                                                                      \
+        const K *last = planes + (count - 1) * step;                                                                   \
         for (x = 0; x < n; x++) low[x] = last[x] == HIGH ? HIGH : low[x];                                              \
         if (job->op != POOLING_MODE) for (x = 0; x < n; x++) high[x] = last[x] == HIGH ? HIGH : high[x];               \
     }                                                                                                                  \
+}                                                                                                                      \
+static void pooling_order_planes_##NAME(                                                                               \
+    const pooling_blocks_t *job, K *planes, ptrdiff_t count, ptrdiff_t n, const int32_t *found, K *low, K *high,       \
+    K *spare                                                                                                           \
+) {                                                                                                                    \
+    /* Few at a time, of which all blocks may have one value each. */                                                  \
+    const ptrdiff_t some = (ptrdiff_t) (POOLING_ORDER_TOGETHER / sizeof(K));                                           \
+    ptrdiff_t x;                                                                                                       \
+    for (x = 0; x < n; x += some)                                                                                      \
+        pooling_order_some_##NAME(                                                                                     \
+            job, planes + x, count, pooling_least(some, n - x), n, found ? found + x : NULL, low + x, high + x,        \
+            spare);                                                                                                    \
 }                                                                                                                      \
 static void pooling_put_##NAME(                                                                                        \
     const pooling_blocks_run_t *run, const K *row, ptrdiff_t most, int32_t *found                                      \
@@ -1525,7 +1625,7 @@ static void pooling_order_task(pooling_blocks_run_t *run, const ptrdiff_t *cell,
         order.rows = 0;
         order.whole = outs;
         memset(order.found, 0, (size_t) n * 4);
-        pooling_visit(run, cell, pooling_order_row, &order);
+        pooling_visit(run, cell, -1, pooling_order_row, &order);
 #define POOLING_CASE(NAME, K)                                                                                          \
         if (order.planes)                                                                                              \
             pooling_order_planes_##NAME(                                                                               \
@@ -1542,7 +1642,7 @@ static void pooling_order_task(pooling_blocks_run_t *run, const ptrdiff_t *cell,
         default: POOLING_CASE(i64, int64_t)
         }
 #undef POOLING_CASE
-        outs = pooling_results_at(run, 1, cell, &offset);
+        outs = pooling_results_at(run, 1, cell, 0, &offset);
         if (!outs) continue;
         if (job->op == POOLING_MEDIAN)
             pooling_store_middle(run, stage->dst + offset * result, low, high, outs * inner);
@@ -1607,7 +1707,7 @@ static void pooling_blocks_lay_out(pooling_blocks_t *job) {
     job->values = pooling_room(&total, n * (size < 8 ? 8 : size));
     job->valid = pooling_room(&total, n);
     job->work = pooling_room(&total, n * 8);
-    job->more = pooling_room(&total, deviates ? lanes * 56 : lanes * 8);
+    job->more = pooling_room(&total, deviates ? lanes * 56 + n * 48 : lanes * 8);
     job->planes = pooling_room(&total, orders ? lanes * most * size : 0);
     for (s = 1; s <= job->stages; s++) {
         pooling_stage_t *stage = &job->stage[s];
