@@ -291,7 +291,7 @@ def test_output(name):
     array = np.random.default_rng(0).integers(0, 99, (12, 15)).astype(np.float32)
     expected = function(array, 3)
     out = np.empty_like(array)
-    assert function(array, 3, out) is out
+    assert function(array, 3, output=out) is out
     np.testing.assert_array_equal(out, expected)
     strided = np.zeros((12, 30), np.float64)[:, ::2]
     assert function(array, 3, output=strided) is strided
@@ -438,7 +438,7 @@ def test_memory(name, mode):
         (
             "minimum_filter",
             {"size": 3, "mode": "constant", "cval": -1},
-            "minimum_filter: cval=-1.0 must be between 0 and 255, the numbers of uint8; give the array another dtype",
+            "minimum_filter: cval=-1 must be between 0 and 255, the numbers of uint8; give the array another dtype",
         ),
         (
             "maximum_filter",
