@@ -8,8 +8,8 @@ from typing import Any, TypeVar
 import numpy as np
 
 from .annotations import Rounding
-from .arguments import nearest_word, whole
-from .errors import type_error, value_error
+from .arguments import nearest_word, whole, word
+from .errors import rename, type_error, value_error
 from .extras import needing
 from .families.blocks import Edge, Reduction, reduction_named
 from .families.blocks import block_reduce as reduce_in_memory
@@ -78,6 +78,7 @@ def coarsen(
     (array([[2.5, 4.5]]), array([15., 35.]), {'units': 'K'})
     """
     sizes = _sizes(data, windows)
+    _check_edge(data, sizes, edge)
     settings = {
         "func": reduction_named(FUNCTION, func).name,
         "edge": edge,
@@ -138,10 +139,23 @@ def _sizes(data: Any, windows: Any) -> dict[Hashable, int]:
     return sizes
 
 
+def _check_edge(data: Any, sizes: Mapping[Hashable, int], edge: Any) -> None:
+    """Check what becomes of the rest of a dimension, in the words of who names dimensions."""
+    word(FUNCTION, "edge", edge, ("partial", "trim", "error"))
+    for name, size in sizes.items():
+        if edge == "error" and data.sizes[name] % size:
+            raise value_error(
+                FUNCTION,
+                f"edge='error' and dimension {name!r} of {data.sizes[name]} elements is not divided by blocks of "
+                f"{size}",
+                "use edge='partial' to reduce what is there, or edge='trim' to drop it",
+            )
+
+
 def _function_of(name: Hashable, coord_func: Any) -> str:
     """Return the word for one coordinate."""
-    word = coord_func.get(name, "mean") if isinstance(coord_func, Mapping) else coord_func
-    return reduction_named(FUNCTION, word).name
+    func = coord_func.get(name, "mean") if isinstance(coord_func, Mapping) else coord_func
+    return reduction_named(FUNCTION, func).name
 
 
 def _block(variable: Any, sizes: Mapping[Hashable, int]) -> tuple[int, ...]:
@@ -164,11 +178,16 @@ def _variable(variable: Any, name: str, sizes: Mapping[Hashable, int], settings:
 
 def _reduced(data: Any, block: tuple[int, ...], settings: dict[str, Any]) -> Any:
     """Reduce an array in memory, or a lazy one lazily."""
-    if hasattr(data, "dask"):
-        from .dask import block_reduce as reduce_lazily
+    try:
+        if hasattr(data, "dask"):
+            from .dask import block_reduce as reduce_lazily
 
-        return reduce_lazily(data, block, **settings)
-    return reduce_in_memory(np.asarray(data), block, **settings)
+            return reduce_lazily(data, block, **settings)
+        return reduce_in_memory(np.asarray(data), block, **settings)
+    except (TypeError, ValueError) as error:
+        for function in ("block_reduce", "dask.block_reduce"):
+            rename(error, function, FUNCTION)
+        raise
 
 
 def _coordinate(variable: Any, name: str, sizes: Mapping[Hashable, int], func: str, edge: str) -> Any:

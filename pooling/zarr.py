@@ -16,7 +16,7 @@ import secrets
 import shutil
 import zlib
 from collections.abc import Callable, Iterator, Mapping, Sequence
-from contextlib import contextmanager, suppress
+from contextlib import ExitStack, contextmanager, suppress
 from dataclasses import dataclass
 from itertools import product
 from pathlib import Path
@@ -153,19 +153,19 @@ def _opened(path: Path) -> Iterator[tuple[Any, str]]:
     elif suffix in (".tif", ".tiff", ".btf"):
         with needing("images", __name__):
             import tifffile
-        try:
-            file = tifffile.TiffFile(path)
-        except tifffile.TiffFileError as error:
-            raise value_error(FUNCTION, f"{str(path)!r} is cut off, or no TIFF ({first_line(error)})") from error
-        with file:
-            series = file.series[0]
-            if file.filehandle.size < _end_of(series):
+        with ExitStack() as stack:
+            try:
+                file = stack.enter_context(tifffile.TiffFile(path))
+                series = file.series[0]
+                size, end, letters = file.filehandle.size, _end_of(series), _letters(series.axes)
+            except OSError:
+                raise
+            except Exception as error:  # of several kinds, by where it is cut off
+                raise value_error(FUNCTION, f"{str(path)!r} is cut off, or no TIFF ({first_line(error)})") from error
+            if size < end:
                 raise value_error(
-                    FUNCTION,
-                    f"{str(path)!r} is cut off: it has {file.filehandle.size} bytes, and its last page ends at "
-                    f"{_end_of(series)}",
+                    FUNCTION, f"{str(path)!r} is cut off: it has {size} bytes, and its last page ends at {end}"
                 )
-            letters = _letters(series.axes)
             if series.dataoffset is not None:
                 # Pages lie one behind another as they are: any part is read without the rest of its page.
                 dtype = np.dtype(series.dtype).newbyteorder(file.byteorder)

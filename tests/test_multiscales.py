@@ -170,7 +170,7 @@ def test_other_libraries_read_it(tmp_path, version):
     images = ngff_zarr.from_ngff_zarr(target, validate=False).images
     for image, level, factor in zip(images, expected, (1, 2, 4), strict=True):
         np.testing.assert_array_equal(np.asarray(image.data), level)
-        assert image.dims == ["z", "y", "x"]
+        assert list(image.dims) == ["z", "y", "x"]
         assert image.scale == {"z": 2 * factor, "y": factor, "x": factor}
         assert image.translation == {"z": factor - 1, "y": (factor - 1) / 2, "x": (factor - 1) / 2}
     reader, location = pytest.importorskip("ome_zarr.reader"), pytest.importorskip("ome_zarr.io")

@@ -51,7 +51,7 @@ def test_what_is_left_behind_the_last_block(edge):
         xarray.testing.assert_allclose(made, data.coarsen(y=2, x=4, boundary="trim").mean())
     with pytest.raises(ValueError) as caught:
         coarsen(data, {"y": 2}, edge="error")
-    assert "edge='error' and axis 1 of 7 elements is not divided by blocks of 2" in str(caught.value)
+    assert "edge='error' and dimension 'y' of 7 elements is not divided by blocks of 2" in str(caught.value)
 
 
 def test_missing_numbers():
@@ -88,7 +88,7 @@ def test_functions_of_coordinates():
         made = coarsen(data, {"x": 2, "time": 2}, coord_func={"x": func, "time": func, "name": "first"})
         at = {"min": [0, 20, 40, 60], "first": [0, 20, 40, 60], "max": [10, 30, 50, 70]}[func]
         np.testing.assert_array_equal(made.x, at)
-        np.testing.assert_array_equal(made.name, list("aceg"))
+        np.testing.assert_array_equal(made["name"], list("aceg"))
         np.testing.assert_array_equal(made.time, data.time.values[{"max": [1, 2]}.get(func, [0, 2])])
     with pytest.raises(TypeError) as caught:
         coarsen(data, {"x": 2})
