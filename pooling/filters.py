@@ -826,7 +826,7 @@ def grey_dilation(
     Examples
     --------
     >>> grey_dilation([0, 0, 7, 0, 0, 0], 2)
-    array([0, 0, 7, 7, 0, 0])
+    array([0, 7, 7, 0, 0, 0])
     """
     size, footprint = _size_of("grey_dilation", size, footprint, structure)
     return _dilated("grey_dilation", input, size, footprint, output, mode, cval, origin, axes)

@@ -92,12 +92,14 @@ def coarsen(
         for name, variable in data.coords.items()
     }
     if isinstance(data, xarray.DataArray):
-        made = _variable(data.variable, str(data.name or "data"), sizes, settings)
-        return xarray.DataArray(made, coords=coordinates, name=data.name)
+        variable = _variable(data.variable, str(data.name or "data"), sizes, settings)
+        made: Any = xarray.DataArray(variable, coords=coordinates, name=data.name)
+        return made
     variables = {
         name: _variable(variable.variable, str(name), sizes, settings) for name, variable in data.data_vars.items()
     }
-    return xarray.Dataset(variables, coords=coordinates, attrs=data.attrs)
+    made = xarray.Dataset(variables, coords=coordinates, attrs=data.attrs)
+    return made
 
 
 def _sizes(data: Any, windows: Any) -> dict[Hashable, int]:

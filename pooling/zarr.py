@@ -20,7 +20,7 @@ from contextlib import ExitStack, contextmanager, suppress
 from dataclasses import dataclass
 from itertools import product
 from pathlib import Path
-from typing import Any
+from typing import Any, Literal
 
 import numpy as np
 
@@ -314,7 +314,7 @@ class Image:
     """Elements of the source that are worked on at a time."""
     reduction: dict[str, Any]
     """Arguments of `pooling.pyramid`."""
-    zarr_format: int
+    zarr_format: Literal[2, 3]
     compressors: Any
     attributes: dict[str, Any]
     """What makes an OME-Zarr image of the arrays."""
@@ -338,7 +338,7 @@ class Image:
             "pooling": __version__,
             "shape": shape,
             "dtype": self.source.dtype.str,
-            "source": [zlib.crc32(np.ascontiguousarray(corner)) for corner in corners],
+            "source": [zlib.crc32(corner.tobytes()) for corner in corners],
             "levels": [(level.block, level.chunk, level.shard) for level in self.levels],
             "region": self.region,
             "reduction": {name: repr(value) for name, value in self.reduction.items()},
@@ -570,7 +570,7 @@ def _array(group: Any, path: str, image: Image, level: Level, chunk: Any, shard:
 def _write(image: Image, draft: Path, progress: Progress) -> None:
     """Write all levels into a folder, or what an earlier call left to be written."""
     aside = draft / "pooling"
-    group = zarr.open_group(draft, mode="a", zarr_format=image.zarr_format)
+    group: Any = zarr.open_group(draft, mode="a", zarr_format=image.zarr_format)
     rest = zarr.open_group(aside, mode="a", zarr_format=image.zarr_format)
     journal = _Journal(aside / "journal")
     try:
@@ -603,7 +603,9 @@ def _write(image: Image, draft: Path, progress: Progress) -> None:
             journal.add(number)
         number = len(regions)
         for level, array, kept in zip(image.levels, arrays, gathered, strict=True):
-            for place in level.pieces() if kept is not None else ():
+            if kept is None:
+                continue
+            for place in level.pieces():
                 progress(number, total, "gathering levels")
                 array[place] = kept[place]
                 number += 1
@@ -903,8 +905,8 @@ LOUPE = 8
 
 def shown_levels(store: str | os.PathLike[str]) -> list[ShownLevel]:
     """Read a plane of each level of an OME-Zarr image, in the middle of the others, to be drawn."""
-    group = zarr.open_group(os.fspath(store), mode="r")
-    attributes = dict(group.attrs)
+    group: Any = zarr.open_group(os.fspath(store), mode="r")
+    attributes: dict[str, Any] = dict(group.attrs)
     image = attributes.get("ome", attributes)["multiscales"][0]
     letters = "".join(axis["name"] for axis in image["axes"])
     levels = []

@@ -25,7 +25,7 @@ PANEL = 2.6
 """Inches of a panel."""
 DOTS = 120
 """Of a PNG, per inch."""
-MOST_ELEMENTS = 64
+MOST_ELEMENTS = 32
 """Elements of a loupe on each side up to which lines are drawn between them."""
 
 
@@ -94,10 +94,14 @@ def levels_figure(levels: Sequence[ShownLevel], *, labels: bool = False) -> Figu
     drawn = Figure(figsize=(PANEL * len(levels), 2 * PANEL + 0.5), layout="constrained", facecolor="white")
     panels = drawn.subplots(2, len(levels), squeeze=False)
     paint = _painter(levels, labels)
+    # Blocks at the ends may reach beyond the original.
+    all_of = [level.whole.extent for level in levels]
     left, right, bottom, top = levels[0].loupe.extent
     for column, level in enumerate(levels):
         above, below = panels[0][column], panels[1][column]
         _draw(above, level.whole, paint)
+        above.set_xlim(min(each[0] for each in all_of), max(each[1] for each in all_of))
+        above.set_ylim(max(each[2] for each in all_of), min(each[3] for each in all_of))
         above.set_title(f"level {level.path}: {level.sizes}", fontsize=9)
         above.add_patch(Rectangle((left, top), right - left, bottom - top, fill=False, edgecolor="red", linewidth=1))
         _draw(below, level.loupe, paint)
@@ -143,8 +147,8 @@ def _painter(levels: Sequence[ShownLevel], labels: bool) -> Any:
         grey = np.asarray(elements, np.float64)
         shade = ((np.where(np.isfinite(grey), grey, low) - low) / span).clip(0, 1)
         colours = shade if shade.ndim == 3 else np.repeat(shade[..., None], 3, axis=-1)
-        missing = np.isnan(grey) if grey.ndim == 2 else np.isnan(grey).any(axis=-1)
-        return np.where(missing[..., None], (0.55, 0.7, 0.9), colours)
+        missing = np.any(np.isnan(grey).reshape(*grey.shape[:2], -1), axis=-1, keepdims=True)
+        return np.where(missing, (0.55, 0.7, 0.9), colours)
 
     return by_amount
 
