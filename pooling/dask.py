@@ -48,11 +48,15 @@ def _stand_in(array: Any) -> AnyArray:
 
 
 def _aligned(chunks: Sequence[int], block: int) -> tuple[int, ...]:
-    """Move the borders of the chunks of an axis to the nearest ones of blocks."""
+    """Move the borders of the chunks of an axis to the nearest ones of blocks.
+
+    A chunk of nothing but a partial block joins the one before: in an array of its own that block would be a whole one,
+    whose elements are added in another order.
+    """
     ends = np.cumsum(chunks)
     length = int(ends[-1])
     nearest = {(int(end) + block // 2) // block * block for end in ends[:-1]}
-    borders = [0, *sorted(border for border in nearest if 0 < border < length), length]
+    borders = [0, *sorted(border for border in nearest if 0 < border <= length - block), length]
     return tuple(stop - start for start, stop in pairwise(borders))
 
 

@@ -296,11 +296,18 @@ class Level:
         return _regions(self.shape, self.shard)
 
 
-def _regions(shape: Sequence[int], size: Sequence[int]) -> Iterator[tuple[slice, ...]]:
-    """Yield the parts of an array that are of a size, or less at its ends, row by row."""
-    starts = [range(0, length, step) for length, step in zip(shape, size, strict=True)]
-    for start in product(*starts):
-        yield tuple(slice(at, min(at + step, end)) for at, step, end in zip(start, size, shape, strict=True))
+def _regions(
+    shape: Sequence[int], size: Sequence[int], least: Sequence[int] | None = None
+) -> Iterator[tuple[slice, ...]]:
+    """Yield the parts of an array that are of a size, row by row.
+
+    Those at its ends have what is left; less than `least` joins the part before.
+    """
+    parts = []
+    for length, step, few in zip(shape, size, least or (1,) * len(shape), strict=True):
+        starts = [start for start in range(0, length, step) if start == 0 or length - start >= few]
+        parts.append([slice(a, b) for a, b in zip(starts, [*starts[1:], length], strict=True)])
+    yield from product(*parts)
 
 
 @dataclass(frozen=True)
@@ -586,7 +593,7 @@ def _write(image: Image, draft: Path, progress: Progress) -> None:
             )
             gathers = not level.is_whole(image.region, shape)
             gathered.append(_array(rest, str(position), image, level, piece, None) if gathers else None)
-        regions = list(_regions(shape, image.region))
+        regions = list(_regions(shape, image.region, image.levels[-1].block))
         pieces = sum(math.prod(-(-n // s) for n, s in zip(level.shape, level.shard, strict=True))
                      for level, kept in zip(image.levels, gathered, strict=True) if kept is not None)  # fmt: skip
         total = len(regions) + pieces

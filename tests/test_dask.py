@@ -97,6 +97,14 @@ def test_any_chunks_give_the_levels_of_the_array_in_memory(case, func, edge, lev
         assert same(one.compute(scheduler="sync"), other)
 
 
+def test_a_partial_block_at_the_end_has_no_chunk_of_its_own():
+    """Its elements would be added in the order of a whole block of that shape: another last bit."""
+    array = np.random.default_rng(0).integers(0, 256, (45, 59, 29)).astype(np.uint8)
+    made = block_reduce(da.from_array(array, (45, 37, 14)), (2, 8, 2), "var")
+    assert made.chunks[2] == (7, 8)
+    assert same(made.compute(scheduler="sync"), pooling.block_reduce(array, (2, 8, 2), "var"))
+
+
 def test_weights():
     array, weights = numbers((11, 9), "float32"), np.random.default_rng(1).random((11, 9))
     expected = pooling.block_reduce(array, (2, 3), "mean", weights=weights)
