@@ -97,7 +97,8 @@ The last column is what a call would reach that takes just as long as the floor:
 stay in the cache from call to call, and of the rows it leaves out no library can be far ahead.
 """
 MEMORY = """\
-Peak resident memory of a process during a call, beyond input and results.
+Peak resident memory of a process during a call, beyond input and results; the table below has what was measured, and
+what the following text allows, with 2 MiB that the allocator may keep.
 
 However large maps and windows are, whatever the dtype and the layout, a forward call without indices, fractional
 poolings and regions apart, lets each thread work in at most 16 MiB: most do with 1 MiB, and more are taken by windows

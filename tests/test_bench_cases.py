@@ -18,10 +18,16 @@ from pooling.benchmark.others import is_other
 from tests.benchmark_cases import shrunk
 
 SMALL = {replace(small, name="", group=""): small for small in map(shrunk, CASES)}.values()
-DIFFERENT = {
-    # OpenCV sums rows of float32 one after another, which is less exact than the bound.
-    "OpenCV": "channels_last",
+ONE_OF_EACH = {
+    (case.operator, case.dtype, case.layout, case.direction, case.dimensions, case.memory): case for case in SMALL
+}.values()
+OTHER_RESULTS = {
+    # It rounds the means of bytes after each axis.
+    "SciPy": {"31x31 average, HD, uint8", "31x31 average, HD RGB, uint8"},
+    # It computes means of float64 in float32.
+    "openvino": {"DenseNet transition, float64"},
 }
+"""What libraries do differently, which is not raced."""
 CLAIMED = {
     "NumPy": 10,
     "SciPy": 4,
@@ -29,7 +35,7 @@ CLAIMED = {
     "OpenCV": 12,
     "onnxruntime": 40,
     "onnxruntime IO binding": 40,
-    "openvino": 25,
+    "openvino": 15,
     "torch": 100,
     "torch channels_last": 80,
     "torchvision": 2,
@@ -69,13 +75,15 @@ def result_of(library: str, case: BenchmarkCase) -> str:
 def test_what_a_library_claims_is_the_same_work(library: str) -> None:
     if not worker.LIBRARIES[library].installed:
         pytest.skip(f"{library} is not installed")
-    answers = {case.name: result_of(library, case) for case in SMALL}
+    cases = ONE_OF_EACH if library == "openvino" else SMALL  # it takes long to compile a model
+    answers = {case.name: result_of(library, case) for case in cases}
     if library == "torchvision" and any("another build" in reason for reason in answers.values()):
         pytest.skip("torchvision's compiled part is made for another build of torch")
     done = [name for name, reason in answers.items() if not reason]
     assert len(done) >= CLAIMED[library], answers
-    differ = {name: reason for name, reason in answers.items() if reason.startswith("checked")}
-    assert differ == {}
+    # Another type of elements is refused and not raced; other values would be.
+    differ = {name: reason for name, reason in answers.items() if "another result" in reason}
+    assert differ.keys() <= OTHER_RESULTS.get(library, set()), differ
 
 
 def test_the_check_knows_one_wrong_element_of_every_kind_of_case() -> None:

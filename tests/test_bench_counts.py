@@ -21,7 +21,7 @@ pid: 1
 cmd: python
 part: 2
 
-desc: Trigger: --dump-before=srand48
+desc: Trigger: --dump-before=getsid
 
 positions: instr line
 events: Ir Dr Dw I1mr D1mr D1mw ILmr DLmr DLmw

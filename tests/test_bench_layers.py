@@ -42,7 +42,7 @@ def test_they_are_of_many_kinds() -> None:
         (case.operator, case.kernel_size, case.stride, case.padding, case.ceil_mode, case.count_include_pad)
         for case in LAYERS
     )
-    assert len(kinds) >= 30
+    assert len(kinds) >= 25
     # Half of the draws look at kinds of windows, so that global means, which most networks have, are no majority.
     assert sum(count for kind, count in kinds.items() if kind[0] == "global_avg_pool") <= 100
     assert {case.dimensions for case in LAYERS} == {2, 3}

@@ -110,11 +110,12 @@ def pooling_arguments(case: BenchmarkCase) -> tuple[tuple[Any, ...], dict[str, A
         "max_roi_pool": lambda: (_numbered(case), case.kernel_size, SCALE),
         "roi_align": lambda: (_boxes(case), np.zeros(case.regions, np.int64), case.kernel_size, SCALE, SAMPLES),
     }
-    keywords = {
-        "max_blur_pool": lambda: {"blur_kernel_size": case.filter_size},
-        "fractional_max_pool": lambda: {"_random_samples": _samples(case)},
-    }.get(case.operator, dict)
-    return simple[case.operator](), dict(keywords())
+    keywords: dict[str, Any] = {}
+    if case.operator == "max_blur_pool":
+        keywords["blur_kernel_size"] = case.filter_size
+    elif case.windows == "fractional":
+        keywords["_random_samples"] = _samples(case)
+    return simple[case.operator](), keywords
 
 
 def _numbered(case: BenchmarkCase) -> Array:
@@ -174,7 +175,8 @@ def _torchvision_call(case: BenchmarkCase) -> tuple[Callable[..., Any], dict[str
     """Return a function of regions; a torchvision whose compiled part does not load beside this torch has none."""
     import torch
 
-    library = torch.library.Library("torchvision", "FRAGMENT")
+    declare: Any = torch.library.Library
+    library = declare("torchvision", "FRAGMENT")
     for name in ("nms", "qnms"):  # without them it is not even imported where its compiled part does not load
         if not hasattr(torch.ops.torchvision, name):
             library.define(f"{name}(Tensor dets, Tensor scores, float iou_threshold) -> Tensor")

@@ -425,7 +425,7 @@ def with_torch(case: BenchmarkCase, threads: int, *, channels_last: bool = False
     return training_step
 
 
-def _torch_function(case: BenchmarkCase) -> tuple[Call, dict[str, Any]]:
+def _torch_function(case: BenchmarkCase) -> tuple[Callable[..., Any], dict[str, Any]]:
     """Return the function of a maximum or a mean, and its arguments after the input."""
     import torch
 
@@ -582,7 +582,8 @@ def with_numpy(case: BenchmarkCase, threads: int) -> Call:
 
     def call() -> Array:
         blocks = whole.reshape(shape)
-        result: Array = {"max": blocks.max, "min": blocks.min, "avg": blocks.mean}[case.kind](axes)
+        combine: dict[str, Callable[..., Array]] = {"max": blocks.max, "min": blocks.min, "avg": blocks.mean}
+        result = combine[case.kind](axes)
         return result
 
     return call
