@@ -75,9 +75,11 @@ _ON_DEMAND = {
 
 _MODULES = {
     "cli",
+    "dask",
     "doctor",
     "export",
     "families",
+    "filters",
     "layer",
     "maps",
     "onnx_models",
@@ -85,6 +87,8 @@ _MODULES = {
     "reference",
     "torch",
     "validation",
+    "xarray",
+    "zarr",
 }
 """Modules with names of their own, imported on first use."""
 
