@@ -1,6 +1,8 @@
 """Sliding filters against scipy.ndimage, and against windows taken out of the array one by one."""
 
 import itertools
+import subprocess
+import sys
 import tracemalloc
 import warnings
 from fractions import Fraction
@@ -495,3 +497,16 @@ def test_a_footprint_goes_before_size():
     with pytest.warns(UserWarning, match="ignoring size because footprint is set"):
         result = filters.maximum_filter([1, 5, 2], 3, footprint=[1])
     np.testing.assert_array_equal(result, [1, 5, 2])
+
+
+@pytest.mark.parametrize("name", ["dask", "xarray", "zarr"])
+def test_modules_of_the_extra_say_what_to_install(name):
+    code = (
+        f"import sys; sys.modules['{name}'] = None\n"
+        f"try:\n    import pooling.{name}\nexcept ModuleNotFoundError as error:\n    print(error)\n"
+        "import pooling.filters"
+    )
+    ended = subprocess.run([sys.executable, "-c", code], check=True, capture_output=True, text=True)
+    assert ended.stdout == (
+        f'pooling.{name} needs {name}, which is not installed; run pip install "ndpooling[images]"\n'
+    )
