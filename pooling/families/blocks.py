@@ -494,6 +494,8 @@ def sum_kind(dtype: str, taps: int, *, real: bool) -> str:
 
 def filling(call: Blocks) -> bytes | None:
     """Return the bytes of a result without enough valid elements; None where that is an error."""
+    if call.reduction.name == "count":
+        return np.zeros((), call.dtype).tobytes()
     if call.nodata is not None:
         with np.errstate(over="ignore"):
             return np.array(call.nodata).astype(call.dtype).tobytes()
@@ -537,7 +539,8 @@ def run(
         mask = weights = nodata = None
     origin = call.array.shape
     sizes = [math.prod(level.factors[axis] for level in levels) for axis in range(rank)]
-    last = last_axis(sizes)
+    # Cells that stand for several elements may be cut at the end, also on an axis that is not reduced any more.
+    last = last_axis([size * span for size, span in zip(sizes, spans, strict=True)])
     operands = [each for each in (elements, mask, weights, counts) if each is not None]
     inner = math.prod(elements.shape[last + 1 :])
     late = -1
@@ -558,7 +561,9 @@ def run(
             sums = {"u": "int", "b": "int8", "i": kind}.get(elements.dtype.kind, "int")
             sums = f"int{8 * elements.itemsize}" if sums != kind else kind
         else:
-            sums = sum_kind(call.array.dtype.name, taps, real=sums_are_real(call))
+            # Counts are made beside sums that nobody wants.
+            real = sums_are_real(call)
+            sums = "int32" if name == "count" else sum_kind(call.array.dtype.name, taps, real=real)
         outputs = level.result.shape if level.result is not None else (INT64_MAX >> 1,) * axes
         result = None if level.result is None else _bits(level.result)
         stages.append((level.factors[:axes], kernels.BLOCK_KINDS[sums], result, level.valid, outputs[:axes]))

@@ -36,9 +36,21 @@ enum { POOLING_HALF_EVEN, POOLING_HALF_UP, POOLING_FLOOR, POOLING_TRUNC };
 /* Rows that the first stage adds at once. */
 #define POOLING_ROWS_AT_ONCE 8
 
+/* Where arguments that are constants make other loops, which compilers may leave out otherwise. */
+#if defined(__GNUC__)
+#define POOLING_CONSTANT static inline __attribute__((always_inline))
+/* And loops that are made into no vectors where they are called from. */
+#define POOLING_ALONE static __attribute__((noinline))
+#else
+#define POOLING_CONSTANT static inline
+#define POOLING_ALONE static
+#endif
+
 static const int pooling_kind_size[POOLING_KINDS_] = {1, 1, 2, 2, 4, 4, 8, 8, 2, 2, 4, 8, 16};
 
 typedef void (*pooling_convert_t)(void *dst, const void *src, ptrdiff_t n);
+/* Adds pairs of cells of some rows at once. */
+typedef void (*pooling_pairs_t)(void *dst, const char *const *rows, int count, ptrdiff_t n);
 
 /* Something that has a value for each element, with steps in bytes. */
 typedef struct {
@@ -55,8 +67,12 @@ typedef struct {
     ptrdiff_t row_cells, row_outs, row_factor, row_span;
     /* Kind of the sums, or of the keys of extremes. */
     int sum;
-    /* Where a thread has its rows: being added up, and done; the same of counts and of weights. */
-    ptrdiff_t adding, done, adding_counts, counts, adding_weights, weights;
+    /* How pairs are added, or NULL; and whether those are floats of which some are left out. */
+    pooling_pairs_t pairs;
+    int numbers;
+    /* Where a thread has its rows: being added up, and done (and how far those lie apart that the next stage adds at
+       once); the same of counts and of weights. */
+    ptrdiff_t adding, done, done_step, adding_counts, counts, adding_weights, weights;
 } pooling_stage_t;
 
 typedef struct {
@@ -93,6 +109,8 @@ typedef struct {
     const pooling_blocks_t *job;
     char *memory;
     ptrdiff_t begin[POOLING_STAGES + 1], width[POOLING_STAGES + 1];
+    /* Where the row of sums that each stage makes goes. */
+    char *done[POOLING_STAGES + 1];
     ptrdiff_t fault;
 } pooling_blocks_run_t;
 
@@ -131,7 +149,9 @@ static const char *pooling_gather(
     return buffer;
 }
 
-static const char *pooling_row_at(const pooling_blocks_run_t *run, const pooling_operand_t *operand, const ptrdiff_t *cell) {
+static const char *pooling_row_at(
+    const pooling_blocks_run_t *run, const pooling_operand_t *operand, const ptrdiff_t *cell
+) {
     const char *at = operand->at + run->begin[0] * operand->row_step;
     int a;
     for (a = 0; a < run->job->axes; a++) at += cell[a] * operand->step[a];
@@ -256,6 +276,30 @@ static void pooling_##NAME(void *to, const void *from, ptrdiff_t n, int first) {
 #define POOLING_EXTREMES(NAME, T, LOW, HIGH) POOLING_JOIN(max_##NAME, T, >) POOLING_JOIN(min_##NAME, T, <)
 POOLING_EACH_KEY(POOLING_EXTREMES)
 
+/* Sums of floats but for those that are equal to `nodata`, or NaN, and how many there are. */
+POOLING_ALONE void pooling_add_numbers(
+    double *restrict acc, int32_t *restrict counts, const float *restrict row, float nodata, int nan, ptrdiff_t n,
+    int first
+) {
+    ptrdiff_t x;
+    if (first) {
+        memset(acc, 0, (size_t) n * sizeof(double));
+        memset(counts, 0, (size_t) n * sizeof(int32_t));
+    }
+    if (nan)
+        for (x = 0; x < n; x++) {
+            float v = row[x];
+            acc[x] += v == v ? v : 0.0f;
+            counts[x] += v == v;
+        }
+    else
+        for (x = 0; x < n; x++) {
+            float v = row[x];
+            acc[x] += v != nodata ? v : 0.0f;
+            counts[x] += v != nodata;
+        }
+}
+
 static pooling_add_t pooling_add_of(int from, int to) {
 #define POOLING_PAIR(FROM, TO, NAME) if (from == FROM && to == TO) return pooling_add_##NAME;
     POOLING_PAIR(POOLING_U8, POOLING_U16, u8_u16)
@@ -295,7 +339,7 @@ static pooling_add_t pooling_join_of(const pooling_blocks_t *job, int from, int 
 
 /* Join so many neighbouring cells each; the last may be fewer, and `on` says that there is a result to go on from. */
 #define POOLING_FOLD(NAME, T, JOIN)                                                                                    \
-static inline void pooling_each_##NAME(                                                                                \
+POOLING_CONSTANT void pooling_each_##NAME(                                                                             \
     T *restrict dst, const T *restrict src, ptrdiff_t whole, ptrdiff_t factor, ptrdiff_t inner                         \
 ) {                                                                                                                    \
     ptrdiff_t o, k, c;                                                                                                 \
@@ -377,7 +421,8 @@ typedef uint16_t __attribute__((may_alias, aligned(1))) pooling_two_bytes_t;
 typedef uint32_t __attribute__((may_alias, aligned(1))) pooling_two_words_t;
 
 #define POOLING_PAIRS(NAME, S, T, SUM)                                                                                 \
-static inline void pooling_pairs_of_##NAME(S *restrict dst, const char *const *rows, const int count, ptrdiff_t n) {   \
+POOLING_CONSTANT void pooling_pairs_of_##NAME(                                                                         \
+    S *restrict dst, const char *const *rows, const int count, ptrdiff_t n) {                                          \
     ptrdiff_t x;                                                                                                       \
     int r;                                                                                                             \
     for (x = 0; x < n; x++) {                                                                                          \
@@ -397,8 +442,141 @@ static void pooling_pairs_##NAME(S *dst, const char *const *rows, int count, ptr
     default: pooling_pairs_of_##NAME(dst, rows, count, n);                                                             \
     }                                                                                                                  \
 }
-POOLING_PAIRS(u8, uint16_t, pooling_two_bytes_t, (v & 0xff) + (v >> 8))
-POOLING_PAIRS(u16, int32_t, pooling_two_words_t, (int32_t) (v & 0xffff) + (int32_t) (v >> 16))
+POOLING_PAIRS(u8_u16, uint16_t, pooling_two_bytes_t, (v & 0xff) + (v >> 8))
+POOLING_PAIRS(u16_i32, int32_t, pooling_two_words_t, (int32_t) (v & 0xffff) + (int32_t) (v >> 16))
+
+/* Column by column, as floats have to be added. */
+#define POOLING_COLUMNS(NAME, S, T)                                                                                    \
+POOLING_CONSTANT void pooling_columns_of_##NAME(                                                                       \
+    S *restrict dst, const char *const *rows, const int count, ptrdiff_t n) {                                          \
+    ptrdiff_t x;                                                                                                       \
+    int r;                                                                                                             \
+    for (x = 0; x < n; x++) {                                                                                          \
+        S left = (S) ((const T *) rows[0])[2 * x], right = (S) ((const T *) rows[0])[2 * x + 1];                       \
+        for (r = 1; r < count; r++) {                                                                                  \
+            left = (S) (left + (S) ((const T *) rows[r])[2 * x]);                                                      \
+            right = (S) (right + (S) ((const T *) rows[r])[2 * x + 1]);                                                \
+        }                                                                                                              \
+        dst[x] = (S) (left + right);                                                                                   \
+    }                                                                                                                  \
+}                                                                                                                      \
+static void pooling_pairs_##NAME(S *dst, const char *const *rows, int count, ptrdiff_t n) {                            \
+    switch (count) {                                                                                                   \
+    case 1: pooling_columns_of_##NAME(dst, rows, 1, n); break;                                                         \
+    case 2: pooling_columns_of_##NAME(dst, rows, 2, n); break;                                                         \
+    case 4: pooling_columns_of_##NAME(dst, rows, 4, n); break;                                                         \
+    default: pooling_columns_of_##NAME(dst, rows, count, n);                                                           \
+    }                                                                                                                  \
+}
+POOLING_COLUMNS(i32_i32, int32_t, int32_t)
+POOLING_COLUMNS(i64_i64, int64_t, int64_t)
+POOLING_COLUMNS(f32_f64, double, float)
+POOLING_COLUMNS(f64_f64, double, double)
+
+/* Sums that 16 bits hold are added two at a time: nothing is carried from one into the other. */
+POOLING_CONSTANT void pooling_packed(uint16_t *restrict dst, const char *const *rows, const int count, ptrdiff_t n) {
+    ptrdiff_t x;
+    int r;
+    for (x = 0; x < n; x++) {
+        uint32_t v = ((const pooling_two_words_t *) rows[0])[x];
+        for (r = 1; r < count; r++) v += ((const pooling_two_words_t *) rows[r])[x];
+        dst[x] = (uint16_t) (v + (v >> 16));
+    }
+}
+
+static void pooling_pairs_u16_u16(uint16_t *dst, const char *const *rows, int count, ptrdiff_t n) {
+    switch (count) {
+    case 1: pooling_packed(dst, rows, 1, n); break;
+    case 2: pooling_packed(dst, rows, 2, n); break;
+    case 4: pooling_packed(dst, rows, 4, n); break;
+    default: pooling_packed(dst, rows, count, n);
+    }
+}
+
+/* Sums of the numbers of pairs, and how many there are; of a cell that is left behind the pairs too. */
+POOLING_CONSTANT void pooling_pair_numbers_of(
+    double *restrict dst, int32_t *restrict counts, const char *const *rows, float nodata, const int count,
+    const int nan, ptrdiff_t begin, ptrdiff_t end, const int single
+) {
+    ptrdiff_t x;
+    int r;
+    for (x = begin; x < end; x++) {
+        double left = 0, right = 0;
+        int32_t found = 0;
+        for (r = 0; r < count; r++) {
+            float a = ((const float *) rows[r])[2 * x], b = single ? 0 : ((const float *) rows[r])[2 * x + 1];
+            int has = nan ? a == a : a != nodata, also = single ? 0 : nan ? b == b : b != nodata;
+            left += has ? a : 0.0f;
+            right += also ? b : 0.0f;
+            found += has + also;
+        }
+        dst[x] = left + right;
+        counts[x] = found;
+    }
+}
+
+POOLING_ALONE void pooling_pair_numbers(
+    double *dst, int32_t *counts, const char *const *rows, int count, float nodata, int nan, ptrdiff_t n, int more
+) {
+    if (nan && count == 2) pooling_pair_numbers_of(dst, counts, rows, nodata, 2, 1, 0, n, 0);
+    else if (nan && count == 4) pooling_pair_numbers_of(dst, counts, rows, nodata, 4, 1, 0, n, 0);
+    else if (nan) pooling_pair_numbers_of(dst, counts, rows, nodata, count, 1, 0, n, 0);
+    else if (count == 2) pooling_pair_numbers_of(dst, counts, rows, nodata, 2, 0, 0, n, 0);
+    else if (count == 4) pooling_pair_numbers_of(dst, counts, rows, nodata, 4, 0, 0, n, 0);
+    else pooling_pair_numbers_of(dst, counts, rows, nodata, count, 0, 0, n, 0);
+    if (more) pooling_pair_numbers_of(dst, counts, rows, nodata, count, nan, n, n + 1, 1);
+}
+
+/* Sums of the pairs of one, two or four rows of bytes. Each row is an argument of its own: an array of pointers might
+   be changed by the bytes that are stored, for all that compilers know. */
+POOLING_CONSTANT uint16_t pooling_pair_sum(
+    const pooling_two_bytes_t *a, const pooling_two_bytes_t *b, const pooling_two_bytes_t *c,
+    const pooling_two_bytes_t *d, const int count, ptrdiff_t x
+) {
+    uint16_t v = a[x], sum = (uint16_t) ((v & 0xff) + (v >> 8));
+    if (count > 1) { v = b[x]; sum = (uint16_t) (sum + (uint16_t) ((v & 0xff) + (v >> 8))); }
+    if (count > 2) {
+        v = c[x]; sum = (uint16_t) (sum + (uint16_t) ((v & 0xff) + (v >> 8)));
+        v = d[x]; sum = (uint16_t) (sum + (uint16_t) ((v & 0xff) + (v >> 8)));
+    }
+    return sum;
+}
+
+/* Their means, of 2**bits bytes; `done` gets the sums as well, unless it is NULL. */
+POOLING_CONSTANT void pooling_mean_pairs_of(
+    uint8_t *restrict dst, uint16_t *restrict done, const pooling_two_bytes_t *restrict a,
+    const pooling_two_bytes_t *restrict b, const pooling_two_bytes_t *restrict c,
+    const pooling_two_bytes_t *restrict d, const int bits, const int even, ptrdiff_t n
+) {
+    const uint16_t half = (uint16_t) (1 << (bits - 1)), below = (uint16_t) (half - 1);
+    ptrdiff_t x;
+    for (x = 0; x < n; x++) {
+        uint16_t sum = pooling_pair_sum(a, b, c, d, 1 << (bits - 1), x);
+        if (done) done[x] = sum;
+        if (even) sum = (uint16_t) (sum + below + ((sum >> bits) & 1));
+        else sum = (uint16_t) (sum + half);
+        dst[x] = (uint8_t) (sum >> bits);
+    }
+}
+
+POOLING_ALONE int pooling_mean_pairs(
+    uint8_t *dst, uint16_t *done, const char *const *rows, int count, int rounding, ptrdiff_t n
+) {
+    const pooling_two_bytes_t *row[4];
+    int r, even = rounding == POOLING_HALF_EVEN;
+    if (count == 3 || count > 4 || (!even && rounding != POOLING_HALF_UP)) return 0;
+    for (r = 0; r < 4; r++) row[r] = (const pooling_two_bytes_t *) rows[r < count ? r : 0];
+#define POOLING_MEAN_PAIRS(BITS)                                                                                       \
+    if (even && done) pooling_mean_pairs_of(dst, done, row[0], row[1], row[2], row[3], BITS, 1, n);                    \
+    else if (even) pooling_mean_pairs_of(dst, NULL, row[0], row[1], row[2], row[3], BITS, 1, n);                       \
+    else if (done) pooling_mean_pairs_of(dst, done, row[0], row[1], row[2], row[3], BITS, 0, n);                       \
+    else pooling_mean_pairs_of(dst, NULL, row[0], row[1], row[2], row[3], BITS, 0, n);
+    if (count == 1) { POOLING_MEAN_PAIRS(1) }
+    else if (count == 2) { POOLING_MEAN_PAIRS(2) }
+    else { POOLING_MEAN_PAIRS(3) }
+#undef POOLING_MEAN_PAIRS
+    return 1;
+}
 
 /* --- keys: integers that order as elements do --- */
 
@@ -539,7 +717,7 @@ static inline double pooling_quotient(double sum, double count, const int roundi
 }
 
 #define POOLING_SHORT_MEANS(NAME, S)                                                                                   \
-static inline void pooling_means_##NAME(                                                                               \
+POOLING_CONSTANT void pooling_means_##NAME(                                                                            \
     int32_t *restrict dst, const S *restrict sums, const int32_t *restrict counts, double count, ptrdiff_t n,          \
     const int rounding                                                                                                 \
 ) {                                                                                                                    \
@@ -593,7 +771,7 @@ POOLING_LONG_MEANS(i64, int64_t)
 POOLING_LONG_MEANS(i128, pooling_int128_t)
 
 /* Of blocks of 2**bits bytes, without a division. */
-static inline void pooling_shifted(
+POOLING_CONSTANT void pooling_shifted(
     uint8_t *restrict dst, const uint16_t *restrict sums, const int bits, ptrdiff_t n, const int rounding
 ) {
     const uint16_t half = (uint16_t) (bits ? 1 << (bits - 1) : 0), below = (uint16_t) (bits ? half - 1 : 0);
@@ -621,7 +799,7 @@ static void pooling_shift(uint8_t *dst, const uint16_t *sums, int bits, ptrdiff_
 }
 
 /* The same of sums in 32 bits. */
-static inline void pooling_shifted_words(
+POOLING_CONSTANT void pooling_shifted_words(
     int32_t *restrict dst, const int32_t *restrict sums, const int bits, ptrdiff_t n, const int rounding
 ) {
     const int32_t half = bits ? (int32_t) 1 << (bits - 1) : 0, below = bits ? half - 1 : 0, mask = half + below;
@@ -655,6 +833,9 @@ POOLING_NARROW(u8, uint8_t, i64, int64_t)
 POOLING_NARROW(u16, uint16_t, i64, int64_t)
 POOLING_NARROW(u32, uint32_t, i64, int64_t)
 POOLING_NARROW(f32, float, f64, double)
+POOLING_NARROW(i64, int64_t, u16, uint16_t)
+POOLING_NARROW(i64, int64_t, i16, int16_t)
+POOLING_NARROW(i64, int64_t, i32, int32_t)
 
 static void pooling_narrow_words(int kind, void *dst, const int32_t *src, ptrdiff_t n) {
     if (pooling_kind_size[kind] == 1) pooling_i32_to_u8((uint8_t *) dst, src, n);
@@ -717,6 +898,18 @@ static void pooling_round_doubles(int kind, int rounding, void *dst, const doubl
     }
 }
 
+/* By weights, or else by counts, or else all by one, whose inverse is `factor` if that is exact. */
+POOLING_ALONE void pooling_divide_doubles(
+    double *dst, const double *src, const double *weights, const int32_t *counts, double count, double factor,
+    ptrdiff_t n
+) {
+    ptrdiff_t x;
+    if (weights) for (x = 0; x < n; x++) dst[x] = src[x] / weights[x];
+    else if (counts) for (x = 0; x < n; x++) dst[x] = src[x] / (double) counts[x];
+    else if (factor != 0) for (x = 0; x < n; x++) dst[x] = src[x] * factor;
+    else for (x = 0; x < n; x++) dst[x] = src[x] / count;
+}
+
 /* Divide sums by their counts, or all by one, and store them. */
 static void pooling_store_means(
     const pooling_blocks_run_t *run, int sum, char *dst, const char *sums, const int32_t *counts, const double *weights,
@@ -725,7 +918,6 @@ static void pooling_store_means(
     const pooling_blocks_t *job = run->job;
     double *work = (double *) (run->memory + job->work);
     int power = count > 0 && (count & (count - 1)) == 0, bits = 0;
-    ptrdiff_t x;
     while (power && (ptrdiff_t) 1 << bits < count) bits++;
     if (sum == POOLING_F64 || job->result >= POOLING_F16) {
         const double *values = (const double *) sums;
@@ -734,15 +926,13 @@ static void pooling_store_means(
             pooling_real(sum, work, sums, n);
             values = work;
         }
-        if (weights) for (x = 0; x < n; x++) work[x] = values[x] / weights[x];
-        else if (counts) for (x = 0; x < n; x++) work[x] = values[x] / (double) counts[x];
-        else if (power) for (x = 0; x < n; x++) work[x] = values[x] * factor;
-        else for (x = 0; x < n; x++) work[x] = values[x] / (double) count;
+        pooling_divide_doubles(work, values, weights, counts, (double) count, power ? factor : 0, n);
         if (job->result >= POOLING_F16) pooling_store_doubles(job, dst, work, n);
         else pooling_round_doubles(job->result, job->rounding, dst, work, n);
     } else if (sum == POOLING_I64 || sum == POOLING_I128) {
         int64_t *longs = (int64_t *) work;
-        if (sum == POOLING_I64) pooling_long_i64(longs, (const int64_t *) sums, counts, (double) count, n, job->rounding);
+        if (sum == POOLING_I64)
+            pooling_long_i64(longs, (const int64_t *) sums, counts, (double) count, n, job->rounding);
         else pooling_long_i128(longs, (const pooling_int128_t *) sums, counts, (double) count, n, job->rounding);
         pooling_narrow_longs(job->result, dst, longs, n);
     } else if (sum == POOLING_U16 && job->result == POOLING_U8 && !counts && power) {
@@ -759,16 +949,18 @@ static void pooling_store_means(
 }
 
 /* Store sums; return the first that does not fit, or -1. */
-static ptrdiff_t pooling_store_sums(const pooling_blocks_run_t *run, int sum, char *dst, const char *sums, ptrdiff_t n) {
+static ptrdiff_t pooling_store_sums(
+    const pooling_blocks_run_t *run, int sum, char *dst, const char *sums, ptrdiff_t n
+) {
     const pooling_blocks_t *job = run->job;
     int64_t *longs = (int64_t *) dst;
     ptrdiff_t x;
     switch (sum) {
     case POOLING_F64: pooling_store_doubles(job, dst, (const double *) sums, n); break;
     case POOLING_I64: memcpy(dst, sums, (size_t) n * 8); break;
-    case POOLING_U16: for (x = 0; x < n; x++) longs[x] = ((const uint16_t *) sums)[x]; break;
-    case POOLING_I16: for (x = 0; x < n; x++) longs[x] = ((const int16_t *) sums)[x]; break;
-    case POOLING_I32: for (x = 0; x < n; x++) longs[x] = ((const int32_t *) sums)[x]; break;
+    case POOLING_U16: pooling_u16_to_i64(longs, (const uint16_t *) sums, n); break;
+    case POOLING_I16: pooling_i16_to_i64(longs, (const int16_t *) sums, n); break;
+    case POOLING_I32: pooling_i32_to_i64(longs, (const int32_t *) sums, n); break;
     default:
         for (x = 0; x < n; x++) {
             pooling_int128_t v = ((const pooling_int128_t *) sums)[x];
@@ -827,6 +1019,13 @@ static void pooling_patch(
     if (!stage->share && job->min_valid <= 0) {
         if (!dst || job->op == POOLING_COUNT) return;
         for (x = 0; x < cells * job->inner; x++) {
+            if (x % 64 == 0) {
+                /* Most of the time none is without. */
+                ptrdiff_t i, end = pooling_least(x + 64, cells * job->inner);
+                int32_t least = 1;
+                for (i = x; i < end; i++) least = counts[i] < least ? counts[i] : least;
+                if (least > 0) { x = end - 1; continue; }
+            }
             if (counts[x] > 0) continue;
             if (job->fill_fails && run->fault < 0) run->fault = offset + x;
             memcpy(dst + x * size, &job->fill, (size_t) size);
@@ -847,12 +1046,24 @@ static void pooling_patch(
 
 /* --- sums and extremes, stage by stage --- */
 
+/* Whether all that is left out of floats is one number, or NaN, for which there are loops. */
+static int pooling_adds_numbers(const pooling_blocks_t *job) {
+    return job->kind == POOLING_F32 && job->nodata_is && !job->mask.at && !job->weighted && job->op <= POOLING_MEAN;
+}
+
 static void pooling_add_row(pooling_blocks_run_t *run, const ptrdiff_t *cell, int first) {
     const pooling_blocks_t *job = run->job;
     const pooling_stage_t *stage = &job->stage[1];
     ptrdiff_t x, n = run->width[0] * job->inner;
     int kind = job->kind, half = kind == POOLING_F16 || kind == POOLING_BF16;
     const void *values;
+    if (pooling_adds_numbers(job)) {
+        values = pooling_fetch(run, &job->elements, cell, job->raw, 4);
+        pooling_add_numbers(
+            (double *) (run->memory + stage->adding), (int32_t *) (run->memory + stage->adding_counts),
+            (const float *) values, (float) job->nodata, job->nodata_is == 2, n, first);
+        return;
+    }
     if (job->op == POOLING_MAX || job->op == POOLING_MIN) {
         values = pooling_load_keys(run, cell);
         kind = stage->sum;
@@ -908,7 +1119,7 @@ static void pooling_emit(pooling_blocks_run_t *run, int s, const ptrdiff_t *cell
     const pooling_blocks_t *job = run->job;
     const pooling_stage_t *stage = &job->stage[s];
     ptrdiff_t offset = 0, cells, n, extent, last, main, fault;
-    const char *sums = run->memory + stage->done;
+    const char *sums = run->done[s];
     const int32_t *counts = pooling_keeps_counts(job) ? (const int32_t *) (run->memory + stage->counts) : NULL;
     const double *weights = job->weighted ? (const double *) (run->memory + stage->weights) : NULL;
     int size = pooling_kind_size[job->result], sum_size = pooling_kind_size[stage->sum];
@@ -967,10 +1178,11 @@ static void pooling_collect(pooling_blocks_run_t *run, int s, const ptrdiff_t *c
         for (;;) {
             if (s == 1) pooling_add_row(run, child, first);
             else {
+                run->done[s - 1] = run->memory + before->done;
                 pooling_make_stage(run, s - 1, child);
                 if (job->op != POOLING_COUNT)
                     pooling_join_of(job, before->sum, stage->sum)(
-                        run->memory + stage->adding, run->memory + before->done, n, first);
+                        run->memory + stage->adding, run->done[s - 1], n, first);
                 if (counts) pooling_add_i32_i32(
                     run->memory + stage->adding_counts, run->memory + before->counts, n, first);
                 if (job->weighted) pooling_add_f64_f64(
@@ -987,7 +1199,7 @@ static void pooling_collect(pooling_blocks_run_t *run, int s, const ptrdiff_t *c
         if (job->late >= 0) {
             if (job->op != POOLING_COUNT)
                 pooling_join_of(job, stage->sum, stage->sum)(
-                    run->memory + stage->done, run->memory + stage->adding, n, late == 0);
+                    run->done[s], run->memory + stage->adding, n, late == 0);
             if (counts) pooling_add_i32_i32(
                 run->memory + stage->counts, run->memory + stage->adding_counts, n, late == 0);
             if (job->weighted) pooling_add_f64_f64(
@@ -1004,7 +1216,7 @@ static void pooling_fold_stage(pooling_blocks_run_t *run, int s, ptrdiff_t facto
     ptrdiff_t cells = run->width[s - 1];
     if (job->late >= 0) return;
     if (job->op != POOLING_COUNT)
-        pooling_fold(job, stage->sum, run->memory + stage->done, run->memory + stage->adding, cells, factor, on);
+        pooling_fold(job, stage->sum, run->done[s], run->memory + stage->adding, cells, factor, on);
     if (pooling_keeps_counts(job))
         pooling_fold_i32(
             run->memory + stage->counts, run->memory + stage->adding_counts, cells, factor, job->inner, on);
@@ -1013,56 +1225,95 @@ static void pooling_fold_stage(pooling_blocks_run_t *run, int s, ptrdiff_t facto
             run->memory + stage->weights, run->memory + stage->adding_weights, cells, factor, job->inner, on);
 }
 
-/* Make a row of the first stage at once, where its pairs of cells are added as they lie. */
-static int pooling_make_pairs(pooling_blocks_run_t *run, const ptrdiff_t *cell) {
+/* Whether a stage adds pairs of cells of all its rows at once, and how. */
+static pooling_pairs_t pooling_pairs_for(const pooling_blocks_t *job, int s) {
+    const pooling_stage_t *stage = &job->stage[s];
+    int from = s == 1 ? job->kind : job->stage[s - 1].sum, a;
+    ptrdiff_t count = 1;
+    for (a = 0; a < job->axes; a++) count *= stage->factor[a];
+    if (job->op > POOLING_MEAN || stage->row_factor != 2 || job->inner != 1 || count > POOLING_ROWS_AT_ONCE
+        || (pooling_keeps_counts(job) && !(s == 1 && pooling_adds_numbers(job)))
+        || (s == 1 && job->elements.row_step != pooling_kind_size[from])) return NULL;
+#define POOLING_PAIR(FROM, TO, NAME)                                                                                   \
+    if (from == FROM && stage->sum == TO) return (pooling_pairs_t) pooling_pairs_##NAME;
+    POOLING_PAIR(POOLING_U8, POOLING_U16, u8_u16)
+    POOLING_PAIR(POOLING_U16, POOLING_U16, u16_u16)
+    POOLING_PAIR(POOLING_U16, POOLING_I32, u16_i32)
+    POOLING_PAIR(POOLING_I32, POOLING_I32, i32_i32)
+    POOLING_PAIR(POOLING_I64, POOLING_I64, i64_i64)
+    POOLING_PAIR(POOLING_F32, POOLING_F64, f32_f64)
+    POOLING_PAIR(POOLING_F64, POOLING_F64, f64_f64)
+#undef POOLING_PAIR
+    return NULL;
+}
+
+/* Make means of bytes without a row of sums between, or beside one that is needed. */
+static int pooling_make_means(
+    pooling_blocks_run_t *run, const ptrdiff_t *cell, const char *const *rows, int count, ptrdiff_t pairs
+) {
     const pooling_blocks_t *job = run->job;
     const pooling_stage_t *stage = &job->stage[1];
+    ptrdiff_t offset = 0;
+    int needed = job->stages > 1 || job->carry != NULL;
+    if (job->op != POOLING_MEAN || job->kind != POOLING_U8 || job->result != POOLING_U8 || !stage->dst
+        || stage->share || pooling_extent(job, 1, cell) != count || stage->row_span != 2) return 0;
+    /* Of partial cells, and of those that are no results, the other way makes sure. */
+    if (run->width[0] % 2 || pooling_results_at(run, 1, cell, 0, &offset) != pairs) return 0;
+    return pooling_mean_pairs(
+        (uint8_t *) stage->dst + offset, needed ? (uint16_t *) run->done[1] : NULL, rows, count, job->rounding, pairs);
+}
+
+/* Make a row of a stage at once, where pairs of cells are added as they lie. Return 2 if it has been stored as well. */
+static int pooling_make_pairs(pooling_blocks_run_t *run, int s, const ptrdiff_t *cell) {
+    const pooling_blocks_t *job = run->job;
+    const pooling_stage_t *stage = &job->stage[s], *before = &job->stage[s - 1];
     const char *rows[POOLING_ROWS_AT_ONCE];
-    ptrdiff_t child[POOLING_OUTER], stop[POOLING_OUTER], count = 1, pairs = run->width[0] / 2, r = 0;
-    int a, size = pooling_kind_size[job->kind];
-    if (job->op > POOLING_MEAN || pooling_keeps_counts(job) || stage->row_factor != 2 || job->inner != 1
-        || job->elements.row_step != size) return 0;
-    if (!(job->kind == POOLING_U8 && stage->sum == POOLING_U16)
-        && !(job->kind == POOLING_U16 && stage->sum == POOLING_I32)) return 0;
+    pooling_pairs_t add = stage->pairs;
+    ptrdiff_t child[POOLING_OUTER], stop[POOLING_OUTER], pairs = run->width[s - 1] / 2;
+    int a, count = 0, size = pooling_kind_size[s == 1 ? job->kind : before->sum];
+    if (add == NULL) return 0;
     for (a = 0; a < job->axes; a++) {
         child[a] = cell[a] * stage->factor[a];
-        stop[a] = pooling_least(child[a] + stage->factor[a], job->stage[0].cells[a]);
-        count *= stop[a] - child[a];
+        stop[a] = pooling_least(child[a] + stage->factor[a], before->cells[a]);
     }
-    if (count > POOLING_ROWS_AT_ONCE) return 0;
     for (;;) {
-        rows[r++] = pooling_row_at(run, &job->elements, child);
+        if (s == 1) rows[count++] = pooling_row_at(run, &job->elements, child);
+        else {
+            run->done[s - 1] = run->memory + before->done + count * before->done_step;
+            rows[count++] = run->done[s - 1];
+            pooling_make_stage(run, s - 1, child);
+        }
         for (a = job->axes - 1; a >= 0; a--) {
             if (++child[a] < stop[a]) break;
             child[a] = cell[a] * stage->factor[a];
         }
         if (a < 0) break;
     }
-    if (job->kind == POOLING_U8) {
-        uint16_t *done = (uint16_t *) (run->memory + stage->done);
-        pooling_pairs_u8(done, rows, (int) count, pairs);
-        if (run->width[0] % 2)
-            for (done[pairs] = 0, r = 0; r < count; r++)
-                done[pairs] = (uint16_t) (done[pairs] + (uint8_t) rows[r][2 * pairs]);
-    } else {
-        int32_t *done = (int32_t *) (run->memory + stage->done);
-        pooling_pairs_u16(done, rows, (int) count, pairs);
-        if (run->width[0] % 2)
-            for (done[pairs] = 0, r = 0; r < count; r++) {
-                uint16_t v;
-                memcpy(&v, rows[r] + 4 * pairs, 2);
-                done[pairs] += v;
-            }
+    if (stage->numbers) {
+        /* The cell behind the pairs is one of which the second element is left out. */
+        pooling_pair_numbers(
+            (double *) run->done[s], (int32_t *) (run->memory + stage->counts), rows, count, (float) job->nodata,
+            job->nodata_is == 2, pairs, (int) (run->width[0] % 2));
+        return 1;
+    }
+    if (s == 1 && pooling_make_means(run, cell, rows, count, pairs)) return 2;
+    add(run->done[s], rows, count, pairs);
+    if (run->width[s - 1] % 2) {
+        /* One cell is left, which is a column. */
+        int kind = s == 1 ? job->kind : before->sum, r;
+        char *last = run->done[s] + pairs * pooling_kind_size[stage->sum];
+        for (r = 0; r < count; r++) pooling_add_of(kind, stage->sum)(last, rows[r] + 2 * pairs * size, 1, r == 0);
     }
     return 1;
 }
 
 static void pooling_make_stage(pooling_blocks_run_t *run, int s, const ptrdiff_t *cell) {
-    if (s > 1 || !pooling_make_pairs(run, cell)) {
+    int made = pooling_make_pairs(run, s, cell);
+    if (!made) {
         pooling_collect(run, s, cell);
         pooling_fold_stage(run, s, run->job->stage[s].row_factor, 0);
     }
-    pooling_emit(run, s, cell);
+    if (made < 2 || (s == run->job->stages && run->job->carry)) pooling_emit(run, s, cell);
 }
 
 /* Begin to read a row at a cell of the first stage. */
@@ -1138,7 +1389,8 @@ static void pooling_visit(
 
 typedef struct {
     int pass;
-    /* Of each result: greatest magnitude, factor, valid elements, sum of weights, mean, sums of deviations, of squares. */
+    /* Of each result: greatest magnitude, factor, valid elements, sum of weights, mean, sums of deviations and of
+       squares. */
     double *peak, *factor, *count, *weight, *mean, *first, *second;
     /* Of each element of a row: factor and mean of its block, and what was added up over rows. */
     double *factors, *means, *sums, *squares, *weights, *counts;
@@ -1434,24 +1686,24 @@ static void pooling_order_one_##NAME(                                           
     if (floats && sorted[count - 1] == HIGH) *low = *high = HIGH;                                                      \
 }                                                                                                                      \
 /* Take neighbouring cells apart: cell o * factor + k of the row goes to place o of plane k. */                        \
-static inline void pooling_apart_of_##NAME(                                                                            \
-    K *restrict planes, const K *restrict row, ptrdiff_t outs, ptrdiff_t factor, ptrdiff_t inner, ptrdiff_t n          \
+POOLING_CONSTANT void pooling_apart_of_##NAME(                                                                         \
+    K *restrict planes, const K *restrict row, K flip, ptrdiff_t outs, ptrdiff_t factor, ptrdiff_t inner, ptrdiff_t n  \
 ) {                                                                                                                    \
     ptrdiff_t o, k, c;                                                                                                 \
     for (k = 0; k < factor; k++)                                                                                       \
         for (o = 0; o < outs; o++)                                                                                     \
             for (c = 0; c < inner; c++)                                                                                \
-                planes[k * n + o * inner + c] = row[(o * factor + k) * inner + c];                                     \
+                planes[k * n + o * inner + c] = row[(o * factor + k) * inner + c] ^ flip;                              \
 }                                                                                                                      \
 static void pooling_apart_##NAME(                                                                                      \
-    K *planes, const K *row, ptrdiff_t outs, ptrdiff_t factor, ptrdiff_t inner, ptrdiff_t n                            \
+    K *planes, const K *row, K flip, ptrdiff_t outs, ptrdiff_t factor, ptrdiff_t inner, ptrdiff_t n                    \
 ) {                                                                                                                    \
-    if (inner != 1) pooling_apart_of_##NAME(planes, row, outs, factor, inner, n);                                      \
+    if (inner != 1) pooling_apart_of_##NAME(planes, row, flip, outs, factor, inner, n);                                \
     else switch (factor) {                                                                                             \
-    case 2: pooling_apart_of_##NAME(planes, row, outs, 2, 1, n); break;                                                \
-    case 3: pooling_apart_of_##NAME(planes, row, outs, 3, 1, n); break;                                                \
-    case 4: pooling_apart_of_##NAME(planes, row, outs, 4, 1, n); break;                                                \
-    default: pooling_apart_of_##NAME(planes, row, outs, factor, 1, n);                                                 \
+    case 2: pooling_apart_of_##NAME(planes, row, flip, outs, 2, 1, n); break;                                          \
+    case 3: pooling_apart_of_##NAME(planes, row, flip, outs, 3, 1, n); break;                                          \
+    case 4: pooling_apart_of_##NAME(planes, row, flip, outs, 4, 1, n); break;                                          \
+    default: pooling_apart_of_##NAME(planes, row, flip, outs, factor, 1, n);                                           \
     }                                                                                                                  \
 }                                                                                                                      \
 /* The results of n places of planes that lie a step apart, into `low` and `high`. */                                  \
@@ -1516,9 +1768,13 @@ typedef struct {
 static void pooling_order_row(pooling_blocks_run_t *run, const ptrdiff_t *cell, void *context) {
     const pooling_blocks_t *job = run->job;
     pooling_order_t *order = (pooling_order_t *) context;
-    const void *keys = pooling_load_keys(run, cell);
-    ptrdiff_t factor = job->stage[1].row_factor, inner = job->inner, n = order->whole * inner, x, k;
+    ptrdiff_t factor = job->stage[1].row_factor, inner = job->inner, n = order->whole * inner, x, k, c;
     char *planes = run->memory + job->planes;
+    int size = pooling_kind_size[job->kind];
+    /* Integers become keys as they are taken apart. */
+    int plain = order->planes && !job->checked && job->kind < POOLING_F16;
+    const void *keys = plain ? pooling_fetch(run, &job->elements, cell, job->raw, size) : pooling_load_keys(run, cell);
+    uint64_t flip = plain && job->kind % 2 == 0 ? UINT64_C(1) << (8 * size - 1) : 0;
     if (!order->planes) {
         switch (pooling_key_kind(job->kind)) {
         case POOLING_I8: pooling_put_i8(run, (const int8_t *) keys, order->most, order->found); break;
@@ -1529,7 +1785,7 @@ static void pooling_order_row(pooling_blocks_run_t *run, const ptrdiff_t *cell, 
         return;
     }
 #define POOLING_APART(NAME, K) pooling_apart_##NAME(                                                                   \
-        (K *) planes + order->rows * factor * n, (const K *) keys, order->whole, factor, inner, n); break;
+        (K *) planes + order->rows * factor * n, (const K *) keys, (K) flip, order->whole, factor, inner, n); break;
     switch (pooling_key_kind(job->kind)) {
     case POOLING_I8: POOLING_APART(i8, int8_t)
     case POOLING_I16: POOLING_APART(i16, int16_t)
@@ -1539,9 +1795,14 @@ static void pooling_order_row(pooling_blocks_run_t *run, const ptrdiff_t *cell, 
 #undef POOLING_APART
     if (job->checked) {
         const uint8_t *valid = (const uint8_t *) run->memory + job->valid;
-        for (k = 0; k < factor; k++)
+        int32_t *restrict found = order->found;
+        if (inner == 1 && factor == 2) for (x = 0; x < n; x++) found[x] += valid[2 * x] + valid[2 * x + 1];
+        else if (inner == 1)
             for (x = 0; x < n; x++)
-                order->found[x] += valid[(x / inner * factor + k) * inner + x % inner];
+                for (k = 0; k < factor; k++) found[x] += valid[x * factor + k];
+        else for (k = 0; k < factor; k++)
+            for (x = 0; x < order->whole; x++)
+                for (c = 0; c < inner; c++) found[x * inner + c] += valid[(x * factor + k) * inner + c];
     }
     order->rows++;
 }
@@ -1554,13 +1815,14 @@ static void pooling_store_middle(
     double *work = (double *) (run->memory + job->work), *more = (double *) (run->memory + job->more);
     char *values = (char *) work, *others = (char *) more;
     ptrdiff_t x;
-    if (!pooling_is_float(job->kind) && !pooling_is_float(job->result) && !memcmp(low, high, (size_t) (n * pooling_kind_size[job->kind]))) {
+    int integers = !pooling_is_float(job->kind) && !pooling_is_float(job->result);
+    if (integers && !memcmp(low, high, (size_t) (n * pooling_kind_size[job->kind]))) {
         pooling_store_keys(job, dst, low, n);
         return;
     }
     pooling_store_keys(job, values, low, n);
     pooling_store_keys(job, others, high, n);
-    if (!pooling_is_float(job->kind) && !pooling_is_float(job->result)) {
+    if (integers) {
         switch (job->kind) {
 #define POOLING_CASE(NAME, T, KIND) case KIND:                                                                         \
             for (x = 0; x < n; x++) {                                                                                  \
@@ -1599,56 +1861,133 @@ static void pooling_store_middle(
     pooling_store_doubles(job, dst, work, n);
 }
 
+/* Order the blocks of some whole cells of a row, or of one that is cut. */
+static void pooling_order_part(
+    pooling_blocks_run_t *run, const ptrdiff_t *cell, ptrdiff_t begin, ptrdiff_t outs, int whole
+) {
+    const pooling_blocks_t *job = run->job;
+    const pooling_stage_t *stage = &job->stage[1];
+    ptrdiff_t factor = stage->row_factor, n = outs * job->inner, rows = pooling_extent(job, 1, cell), x, offset = 0;
+    pooling_order_t order;
+    int result = pooling_kind_size[job->result], floats = pooling_is_float(job->kind);
+    char *low = run->memory + stage->adding, *high = run->memory + stage->done, *blocks = run->memory + job->planes;
+    char *spare = run->memory + stage->weights;
+    pooling_begin(run, begin * factor, outs * factor);
+    run->begin[1] = begin;
+    run->width[1] = outs;
+    order.found = (int32_t *) (run->memory + stage->counts);
+    order.most = rows * pooling_least(factor, run->width[0]);
+    order.planes = whole && order.most <= POOLING_PLANES && job->op != POOLING_FIRST;
+    order.rows = 0;
+    order.whole = outs;
+    memset(order.found, 0, (size_t) n * 4);
+    pooling_visit(run, cell, -1, pooling_order_row, &order);
+#define POOLING_CASE(NAME, K)                                                                                          \
+    if (order.planes)                                                                                                  \
+        pooling_order_planes_##NAME(                                                                                   \
+            job, (K *) blocks, order.most, n, job->checked ? order.found : NULL, (K *) low, (K *) high, (K *) spare);  \
+    else for (x = 0; x < n; x++)                                                                                       \
+        pooling_order_one_##NAME(                                                                                      \
+            job->op, (K *) blocks + x * order.most, (K *) spare, order.found[x], floats, (K *) low + x,                \
+            (K *) high + x);
+    switch (pooling_key_kind(job->kind)) {
+    case POOLING_I8: POOLING_CASE(i8, int8_t) break;
+    case POOLING_I16: POOLING_CASE(i16, int16_t) break;
+    case POOLING_I32: POOLING_CASE(i32, int32_t) break;
+    default: POOLING_CASE(i64, int64_t)
+    }
+#undef POOLING_CASE
+    outs = pooling_results_at(run, 1, cell, 0, &offset);
+    if (!outs) return;
+    if (job->op == POOLING_MEDIAN)
+        pooling_store_middle(run, stage->dst + offset * result, low, high, outs * job->inner);
+    else pooling_store_keys(job, stage->dst + offset * result, low, outs * job->inner);
+    if (job->checked) pooling_patch(run, 1, offset, outs, rows, order.found);
+}
+
+/* Take the only value of each of n blocks of two columns, if each has but one. */
+#define POOLING_SAME(NAME, T)                                                                                          \
+static int pooling_same_##NAME(T *restrict dst, const char *const *rows, ptrdiff_t count, ptrdiff_t n) {               \
+    const T *restrict first = (const T *) rows[0];                                                                     \
+    T other = 0;                                                                                                       \
+    ptrdiff_t x, r;                                                                                                    \
+    for (x = 0; x < n; x++) {                                                                                          \
+        other = (T) (other | (first[2 * x] ^ first[2 * x + 1]));                                                       \
+        dst[x] = first[2 * x];                                                                                         \
+    }                                                                                                                  \
+    for (r = 1; r < count && !other; r++) {                                                                            \
+        const T *restrict row = (const T *) rows[r];                                                                   \
+        for (x = 0; x < 2 * n; x++) other = (T) (other | (row[x] ^ first[x]));                                         \
+    }                                                                                                                  \
+    return !other;                                                                                                     \
+}
+POOLING_SAME(1, uint8_t)
+POOLING_SAME(2, uint16_t)
+
+/* Whether blocks of one value can be taken as they lie: their results are that value, or nodata where that is it. Of
+   elements of four bytes and more the other way is no slower. */
+static int pooling_takes_same(const pooling_blocks_t *job) {
+    const pooling_stage_t *stage = &job->stage[1];
+    ptrdiff_t rows = 1;
+    int a;
+    for (a = 0; a < job->axes; a++) rows *= stage->factor[a];
+    return rows <= POOLING_ROWS_AT_ONCE && job->inner == 1 && stage->row_factor == 2 && job->op != POOLING_FIRST
+        && job->kind < POOLING_F16 && job->result == job->kind && !job->mask.at && !stage->share
+        && pooling_kind_size[job->kind] <= 2 && job->elements.row_step == pooling_kind_size[job->kind];
+}
+
+/* Cells that are looked at together. */
+#define POOLING_SAME_CELLS 64
+
+static void pooling_order_or_take(
+    pooling_blocks_run_t *run, const ptrdiff_t *cell, ptrdiff_t begin, ptrdiff_t outs, char *dst
+) {
+    const pooling_blocks_t *job = run->job;
+    const pooling_stage_t *stage = &job->stage[1];
+    const char *starts[POOLING_ROWS_AT_ONCE], *rows[POOLING_ROWS_AT_ONCE];
+    ptrdiff_t child[POOLING_OUTER], stop[POOLING_OUTER], count = 0, at, n, r, from = 0;
+    int a, size = pooling_kind_size[job->kind], same;
+    for (a = 0; a < job->axes; a++) {
+        child[a] = cell[a] * stage->factor[a];
+        stop[a] = pooling_least(child[a] + stage->factor[a], job->stage[0].cells[a]);
+    }
+    run->begin[0] = begin * 2;
+    for (;;) {
+        starts[count++] = pooling_row_at(run, &job->elements, child);
+        for (a = job->axes - 1; a >= 0; a--) {
+            if (++child[a] < stop[a]) break;
+            child[a] = cell[a] * stage->factor[a];
+        }
+        if (a < 0) break;
+    }
+    for (at = 0; at < outs; at += POOLING_SAME_CELLS) {
+        n = pooling_least(POOLING_SAME_CELLS, outs - at);
+        for (r = 0; r < count; r++) rows[r] = starts[r] + 2 * at * size;
+        if (size == 1) same = pooling_same_1((uint8_t *) dst + at, rows, count, n);
+        else same = pooling_same_2((uint16_t *) dst + at, rows, count, n);
+        if (!same) continue;
+        if (from < at) pooling_order_part(run, cell, begin + from, at - from, 1);
+        from = at + n;
+    }
+    if (from < outs) pooling_order_part(run, cell, begin + from, outs - from, 1);
+}
+
 static void pooling_order_task(pooling_blocks_run_t *run, const ptrdiff_t *cell, ptrdiff_t segment) {
     const pooling_blocks_t *job = run->job;
     const pooling_stage_t *stage = &job->stage[1];
-    ptrdiff_t factor = stage->row_factor, inner = job->inner, begin = segment * job->outs_together, outs, n, x, offset = 0;
-    ptrdiff_t rows = pooling_extent(job, 1, cell), part, whole;
-    pooling_order_t order;
-    int result = pooling_kind_size[job->result];
-    int key = pooling_key_kind(job->kind), floats = pooling_is_float(job->kind);
-    char *low = run->memory + stage->adding, *high = run->memory + stage->done, *blocks = run->memory + job->planes;
-    char *spare = run->memory + stage->weights;
+    ptrdiff_t begin = segment * job->outs_together, outs, whole, offset = 0;
     outs = pooling_least(job->outs_together, stage->row_cells - begin);
-    whole = pooling_least(outs, job->stage[0].row_cells / factor - begin);
-    order.found = (int32_t *) (run->memory + stage->counts);
-    /* Whole cells, and the one behind them that is cut. */
-    for (part = 0; part < 2; part++) {
-        outs = part ? (begin + whole < stage->row_cells && whole < job->outs_together && (begin + whole) * factor < job->stage[0].row_cells ? 1 : 0) : whole;
-        if (outs <= 0) continue;
-        pooling_begin(run, (part ? begin + whole : begin) * factor, outs * factor);
-        run->begin[1] = part ? begin + whole : begin;
-        run->width[1] = outs;
-        n = outs * inner;
-        order.most = rows * pooling_least(factor, run->width[0]);
-        order.planes = !part && order.most <= POOLING_PLANES && job->op != POOLING_FIRST;
-        order.rows = 0;
-        order.whole = outs;
-        memset(order.found, 0, (size_t) n * 4);
-        pooling_visit(run, cell, -1, pooling_order_row, &order);
-#define POOLING_CASE(NAME, K)                                                                                          \
-        if (order.planes)                                                                                              \
-            pooling_order_planes_##NAME(                                                                               \
-                job, (K *) blocks, order.most, n, job->checked ? order.found : NULL, (K *) low, (K *) high,            \
-                (K *) spare);                                                                                          \
-        else for (x = 0; x < n; x++)                                                                                   \
-            pooling_order_one_##NAME(                                                                                  \
-                job->op, (K *) blocks + x * order.most, (K *) spare, order.found[x], floats, (K *) low + x,            \
-                (K *) high + x);
-        switch (key) {
-        case POOLING_I8: POOLING_CASE(i8, int8_t) break;
-        case POOLING_I16: POOLING_CASE(i16, int16_t) break;
-        case POOLING_I32: POOLING_CASE(i32, int32_t) break;
-        default: POOLING_CASE(i64, int64_t)
-        }
-#undef POOLING_CASE
-        outs = pooling_results_at(run, 1, cell, 0, &offset);
-        if (!outs) continue;
-        if (job->op == POOLING_MEDIAN)
-            pooling_store_middle(run, stage->dst + offset * result, low, high, outs * inner);
-        else pooling_store_keys(job, stage->dst + offset * result, low, outs * inner);
-        if (job->checked) pooling_patch(run, 1, offset, outs, rows, order.found);
+    whole = pooling_least(outs, job->stage[0].row_cells / stage->row_factor - begin);
+    run->begin[1] = begin;
+    run->width[1] = outs;
+    if (!pooling_results_at(run, 1, cell, 0, &offset)) return;
+    if (whole > 0) {
+        if (pooling_takes_same(job))
+            pooling_order_or_take(run, cell, begin, whole, stage->dst + offset * pooling_kind_size[job->result]);
+        else pooling_order_part(run, cell, begin, whole, 1);
     }
+    /* The cell behind them that is cut. */
+    if (whole < outs) pooling_order_part(run, cell, begin + whole, 1, 0);
 }
 
 /* --- laying out, and doing --- */
@@ -1661,6 +2000,8 @@ static ptrdiff_t pooling_room(ptrdiff_t *total, ptrdiff_t nbytes) {
 
 /* Cells of a row that sums read together. */
 #define POOLING_SEGMENT 8192
+/* Bytes of the sums of the first stage that are made together. */
+#define POOLING_SUM_BYTES 16384
 /* Bytes of the keys that are ordered together, at least where a block has no more. */
 #define POOLING_ORDER_BYTES 16384
 
@@ -1683,9 +2024,10 @@ static void pooling_blocks_lay_out(pooling_blocks_t *job) {
         outs = POOLING_SEGMENT / block / job->inner;
         outs = outs < 1 ? 1 : outs;
         job->outs_together = pooling_least(outs, last->row_cells);
-        job->segment = pooling_least(job->outs_together * block, outs == 1 ? POOLING_SEGMENT : job->outs_together * block);
+        job->segment = job->outs_together * block;
+        if (outs == 1) job->segment = pooling_least(job->segment, POOLING_SEGMENT);
     } else if (block <= 8 * POOLING_SEGMENT) {
-        outs = POOLING_SEGMENT / block / job->inner;
+        outs = POOLING_SUM_BYTES / pooling_kind_size[job->stage[1].sum] / block / job->inner;
         outs = outs < 1 ? 1 : outs;
         job->outs_together = pooling_least(outs, last->row_cells);
         job->segment = job->outs_together * block;
@@ -1711,13 +2053,20 @@ static void pooling_blocks_lay_out(pooling_blocks_t *job) {
     job->planes = pooling_room(&total, orders ? lanes * most * size : 0);
     for (s = 1; s <= job->stages; s++) {
         pooling_stage_t *stage = &job->stage[s];
-        int sum = orders ? size : pooling_kind_size[stage->sum];
-        ptrdiff_t made;
+        int sum;
+        stage->pairs = pooling_pairs_for(job, s);
+        stage->numbers = stage->pairs != NULL && pooling_keeps_counts(job);
+        sum = orders ? size : pooling_kind_size[stage->sum];
+        ptrdiff_t made, children;
         stage->adding = pooling_room(&total, n * sum);
         stage->adding_counts = pooling_room(&total, pooling_keeps_counts(job) ? n * 4 : 0);
         stage->adding_weights = pooling_room(&total, job->weighted ? n * 8 : 0);
         made = job->late >= 0 ? n : pooling_up(n, stage->row_factor) + job->inner;
-        stage->done = pooling_room(&total, made * sum);
+        stage->done_step = (made * sum + 63) / 64 * 64;
+        children = 1;
+        if (s < job->stages)
+            for (a = 0; a < job->axes; a++) children *= pooling_least(stage[1].factor[a], POOLING_ROWS_AT_ONCE);
+        stage->done = pooling_room(&total, stage->done_step * pooling_least(children, POOLING_ROWS_AT_ONCE));
         stage->counts = pooling_room(&total, made * 4);
         stage->weights = pooling_room(
             &total, orders ? (2 * lanes > most ? 2 * lanes : most) * size : job->weighted ? made * 8 : 0);
@@ -1736,6 +2085,7 @@ static ptrdiff_t pooling_reduce_blocks(const void *work, char *scratch, ptrdiff_
     run.job = job;
     run.memory = scratch;
     run.fault = -1;
+    for (a = 1; a <= job->stages; a++) run.done[a] = scratch + job->stage[a].done;
     for (a = 0; a < job->axes; a++) steps *= pooling_least(last->span[a], job->stage[0].cells[a]);
     steps *= pooling_least(pooling_row_block(job) * job->outs_together, job->stage[0].row_cells) * job->inner;
     for (task = begin; task < end && run.fault < 0; task++) {
