@@ -104,6 +104,16 @@ def unpool(
     backward: bool = ...,
     threads: int = ...,
 ) -> int: ...
+def fractional_starts(
+    samples: AnyArray,
+    starts: AnyArray,
+    maps: int,
+    axes: int,
+    axis: int,
+    count: int,
+    last: int,
+    itemsize: int,
+) -> int: ...
 def fractional_max(
     src: AnyArray,
     dst: AnyArray,
