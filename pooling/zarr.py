@@ -47,7 +47,7 @@ SPATIAL_CHUNKS = {2: (512, 8), 3: (64, 4)}
 """Elements of a chunk on each spatial axis, and chunks of a shard, by the number of these axes."""
 UNSHARDED_CHUNKS = {2: 1024, 3: 128}
 """Elements of a chunk where there are no shards (Zarr v2)."""
-MEMORY = 1 << 28
+MEMORY = 1 << 27
 """Bytes of the source that are worked on at a time."""
 SAMPLED = 64
 """Elements on each axis of the corner by which a source is known again."""
@@ -702,7 +702,7 @@ def write_multiscales(
     compressors
         What ``zarr.create_array`` takes; zarr's own choice by default.
     memory : int
-        Bytes of the source that are worked on at a time. The process needs up to three times as many beside what its
+        Bytes of the source that are worked on at a time. The process needs three to four times as many beside what its
         libraries take; the smallest level must not stand for more in one element.
     overwrite : bool
         Whether to replace `store`, when the new one is whole, and to throw away what a call with other arguments left.
@@ -739,7 +739,7 @@ def write_multiscales(
     """
     target = _target(store, flag(FUNCTION, "overwrite", overwrite))
     version = word(FUNCTION, "ome_version", ome_version, ("0.5", "0.4"))
-    room = whole_between(FUNCTION, "memory", memory, 1 << 16, 1 << 50, "use about 2**28")
+    room = whole_between(FUNCTION, "memory", memory, 1 << 16, 1 << 50, "use about 2**27")
     with open_source(source, axes) as opened:
         image = _image(
             opened, factors, levels, func, nodata, min_valid, rounding, flag(FUNCTION, "exact", exact), scale,
