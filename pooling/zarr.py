@@ -794,6 +794,8 @@ def _prepare(draft: Path, mark: str, overwrite: bool) -> None:
                     f"{str(draft)!r} holds what a call with other arguments, or of another source, has begun",
                     "call it again to go on, or say overwrite=True to throw it away",
                 )
+            if file.parent.is_dir():
+                _Journal(file.with_name("journal")).close()  # refused while another process writes it
             shutil.rmtree(draft)
     file.parent.mkdir(parents=True, exist_ok=True)
     file.write_text(mark, "utf-8")
@@ -809,6 +811,8 @@ def _image(
     if 0 in shape:
         raise value_error(FUNCTION, f"the source has no elements: its shape is {shape}")
     dtype = dtype_name(source.dtype)
+    if dtype == "bfloat16":
+        raise type_error(FUNCTION, "the source has dtype bfloat16, which Zarr does not have", "convert it to float32")
     space = [position for position, letter in enumerate(letters) if KINDS[letter] == "space"]
     steps = _factors(factors, letters)
     edge = SPATIAL_CHUNKS[len(space)][0]
