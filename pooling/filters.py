@@ -999,8 +999,22 @@ def _integer_means(
             raise value_error(
                 function, "must be an integer where means of integers are rounded once", argument=("cval", number)
             )
-        _filtered(_Reducer(_pool("mean", rounding=rounding), constant), array, windows, result)
-        return result.astype(dtype, copy=False)
+        reducer = _Reducer(_pool("mean", rounding=rounding), constant)
+        if len(list(_runs(reducer, array.shape, windows))) < 2:
+            _filtered(reducer, array, windows, result)
+            return result.astype(dtype, copy=False)
+        # Sums of one pass after another, divided once.
+        wide = np.dtype(np.int64 if array.dtype.kind == "i" else np.uint64)
+        sums, made = np.empty(array.shape, wide), np.empty(array.shape, wide)
+        _filtered(_Reducer(_pool("mean", divisor_override=1), wide.type(constant)), array.astype(wide), windows, sums)
+        avg_pool1d(
+            sums.reshape(1, 1, array.size),
+            1,
+            divisor_override=math.prod(window.size for window in windows),
+            rounding=rounding,
+            out=made.reshape(1, 1, array.size),
+        )
+        return made.astype(dtype, copy=False)
     for window in windows:
         if window.mode == "constant" and not _holds(array.dtype, number):
             array = _float_means(array, window, number, dtype)
