@@ -58,6 +58,8 @@ ROUNDINGS = ("half_even", "half_up", "floor", "trunc")
 DTYPES = OPERATORS["max_pool"].dtypes
 AXES_AT_A_TIME = 3
 """Spatial axes that one call of a pooling may have."""
+LONG_AXIS = 8
+"""An axis of so many windows is pooled as it lies and mended at its borders, a shorter one by lines with borders."""
 BLOCK_BYTES = 1 << 23
 """Bytes of the lines, with their borders, that are pooled at a time where windows are long for their axis."""
 LONGEST_LINE = 1 << 28
@@ -81,10 +83,6 @@ class _Window:
     def alone(self) -> bool:
         """Whether it covers its centre alone."""
         return self.before == self.after == 0
-
-    def fits(self, length: int) -> bool:
-        """Whether an axis is long enough for borders to be a small part of it."""
-        return self.before >= 0 <= self.after and 2 * (self.before + self.after) <= length
 
     def edges(self, shape: tuple[int, ...]) -> Iterator[list[slice]]:
         """Yield the places, in an array of results, of those whose windows reach over a border of the axis."""
@@ -327,6 +325,13 @@ class _Reducer:
         apart = {"reflect": 1, "mirror": 0}.get(window.mode, -1)
         return abs(window.before - window.after) <= apart
 
+    def fits(self, window: _Window, length: int) -> bool:
+        """Whether an axis is long enough for what reaches over its borders to be a small part of it."""
+        if window.before < 0 or window.after < 0:
+            return False
+        mends = not (self.is_done(window) or self.takes_constant(window))
+        return (LONG_AXIS if mends else 1) * (window.before + window.after) <= length
+
     def takes_constant(self, window: _Window) -> bool:
         """Whether the results of windows that reach over a border need but the constant that is there."""
         return self.extreme is not None and window.mode == "constant"
@@ -374,10 +379,10 @@ class _Reducer:
 
 def _filtered(reducer: _Reducer, array: AnyArray, windows: Sequence[_Window], out: AnyArray) -> None:
     """Filter an array: axes beside one another at a time, those that are short for their windows each alone."""
-    runs = list(_runs(array.shape, windows))
+    runs = list(_runs(reducer, array.shape, windows))
     for position, run in enumerate(runs):
         made = out if position == len(runs) - 1 else np.empty(array.shape, array.dtype)
-        if run[0].fits(array.shape[run[0].axis]):
+        if reducer.fits(run[0], array.shape[run[0].axis]):
             reducer.slide(array, run, made, padded=True)
             _mend(reducer, array, run, made)
         else:
@@ -387,11 +392,11 @@ def _filtered(reducer: _Reducer, array: AnyArray, windows: Sequence[_Window], ou
         out[...] = array
 
 
-def _runs(shape: tuple[int, ...], windows: Sequence[_Window]) -> Iterator[list[_Window]]:
+def _runs(reducer: _Reducer, shape: tuple[int, ...], windows: Sequence[_Window]) -> Iterator[list[_Window]]:
     """Gather windows that one call can pool."""
     run: list[_Window] = []
     for window in sorted(windows, key=lambda window: window.axis):
-        if not window.fits(shape[window.axis]):
+        if not reducer.fits(window, shape[window.axis]):
             yield [window]
         elif run and window.axis - run[0].axis >= AXES_AT_A_TIME:
             yield run
@@ -602,7 +607,7 @@ def maximum_filter(
     Notes
     -----
     Equals ``scipy.ndimage.maximum_filter``, whose results for NaN are undefined; here a NaN is the result of the
-    windows that hold it, and of no others. The time does not depend on `size`. Beside input and result, the call needs
+    windows that hold it, and of no others. The time grows slowly with `size`. Beside input and result, the call needs
     memory for one further array where more axes are filtered than one call pools (three beside one another), and for
     slabs of one and a half windows at borders that need them.
 
@@ -994,8 +999,22 @@ def _integer_means(
             raise value_error(
                 function, "must be an integer where means of integers are rounded once", argument=("cval", number)
             )
-        _filtered(_Reducer(_pool("mean", rounding=rounding), constant), array, windows, result)
-        return result.astype(dtype, copy=False)
+        reducer = _Reducer(_pool("mean", rounding=rounding), constant)
+        if len(list(_runs(reducer, array.shape, windows))) < 2:
+            _filtered(reducer, array, windows, result)
+            return result.astype(dtype, copy=False)
+        # Sums of one pass after another, divided once.
+        wide = np.dtype(np.int64 if array.dtype.kind == "i" else np.uint64)
+        sums, made = np.empty(array.shape, wide), np.empty(array.shape, wide)
+        _filtered(_Reducer(_pool("mean", divisor_override=1), wide.type(constant)), array.astype(wide), windows, sums)
+        avg_pool1d(
+            sums.reshape(1, 1, array.size),
+            1,
+            divisor_override=math.prod(window.size for window in windows),
+            rounding=rounding,
+            out=made.reshape(1, 1, array.size),
+        )
+        return made.astype(dtype, copy=False)
     for window in windows:
         if window.mode == "constant" and not _holds(array.dtype, number):
             array = _float_means(array, window, number, dtype)
@@ -1048,11 +1067,12 @@ def uniform_filter(
     Notes
     -----
     Equals ``scipy.ndimage.uniform_filter`` for finite numbers: integers exactly (but for those beyond 2**53, which
-    scipy rounds), floats within 4 units of 2**-23 (float32) times the mean of the magnitudes. scipy adds and subtracts
-    what enters and leaves a window, so that its rounding errors grow along a line, and one NaN or infinity reaches to
-    the end of it; here both stay in the windows that hold them. The time does not depend on `size`. Beside input and
-    result, the call needs memory for one further array where integers are filtered on several axes or `output` has
-    another dtype, and for slabs of one and a half windows at borders.
+    scipy rounds), floats within 4 units of 2**-23 (float32) times the mean of the magnitudes, for each axis that is
+    filtered alone and for up to three beside one another whose windows are short. scipy adds and subtracts what enters
+    and leaves a window, so that its rounding errors grow along a line, and one NaN or infinity reaches to the end of
+    it; here both stay in the windows that hold them. The time grows slowly with `size`. Beside input and result, the
+    call needs memory for one further array where integers are filtered on several axes or `output` has another dtype,
+    and for slabs of one and a half windows at borders.
 
     Examples
     --------

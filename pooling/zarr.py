@@ -47,7 +47,7 @@ SPATIAL_CHUNKS = {2: (512, 8), 3: (64, 4)}
 """Elements of a chunk on each spatial axis, and chunks of a shard, by the number of these axes."""
 UNSHARDED_CHUNKS = {2: 1024, 3: 128}
 """Elements of a chunk where there are no shards (Zarr v2)."""
-MEMORY = 1 << 28
+MEMORY = 1 << 27
 """Bytes of the source that are worked on at a time."""
 SAMPLED = 64
 """Elements on each axis of the corner by which a source is known again."""
@@ -702,7 +702,7 @@ def write_multiscales(
     compressors
         What ``zarr.create_array`` takes; zarr's own choice by default.
     memory : int
-        Bytes of the source that are worked on at a time. The process needs up to three times as many beside what its
+        Bytes of the source that are worked on at a time. The process needs three to four times as many beside what its
         libraries take; the smallest level must not stand for more in one element.
     overwrite : bool
         Whether to replace `store`, when the new one is whole, and to throw away what a call with other arguments left.
@@ -739,7 +739,7 @@ def write_multiscales(
     """
     target = _target(store, flag(FUNCTION, "overwrite", overwrite))
     version = word(FUNCTION, "ome_version", ome_version, ("0.5", "0.4"))
-    room = whole_between(FUNCTION, "memory", memory, 1 << 16, 1 << 50, "use about 2**28")
+    room = whole_between(FUNCTION, "memory", memory, 1 << 16, 1 << 50, "use about 2**27")
     with open_source(source, axes) as opened:
         image = _image(
             opened, factors, levels, func, nodata, min_valid, rounding, flag(FUNCTION, "exact", exact), scale,
@@ -794,6 +794,8 @@ def _prepare(draft: Path, mark: str, overwrite: bool) -> None:
                     f"{str(draft)!r} holds what a call with other arguments, or of another source, has begun",
                     "call it again to go on, or say overwrite=True to throw it away",
                 )
+            if file.parent.is_dir():
+                _Journal(file.with_name("journal")).close()  # refused while another process writes it
             shutil.rmtree(draft)
     file.parent.mkdir(parents=True, exist_ok=True)
     file.write_text(mark, "utf-8")
@@ -809,6 +811,8 @@ def _image(
     if 0 in shape:
         raise value_error(FUNCTION, f"the source has no elements: its shape is {shape}")
     dtype = dtype_name(source.dtype)
+    if dtype == "bfloat16":
+        raise type_error(FUNCTION, "the source has dtype bfloat16, which Zarr does not have", "convert it to float32")
     space = [position for position, letter in enumerate(letters) if KINDS[letter] == "space"]
     steps = _factors(factors, letters)
     edge = SPATIAL_CHUNKS[len(space)][0]

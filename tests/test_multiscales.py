@@ -523,7 +523,7 @@ def test_the_command(tmp_path, capsys):
         (["--axes", "yx"], "axes='yx' names 2 axes, and the source has 3"),
         (["--func", "modus"], "func='modus' must be one of"),
         (["--memory", "nan"], "--memory nan must be a number of GiB, such as 0.5"),
-        (["--figure", "levels.txt"], "levels_figure: figure='levels.txt' must end in .png, .svg or .pdf"),
+        (["--figure", "levels.txt"], "figure='levels.txt' must end in .png, .svg or .pdf"),
         (["--figure", "no/levels.png"], "--figure no/levels.png: there is no folder no"),
     ],
 )

@@ -61,7 +61,7 @@ def add(commands: Any) -> None:
     pyramid.add_argument("--name", metavar="NAME", help="of the image (default: that of the folder)")
     pyramid.add_argument("--ome-version", choices=("0.5", "0.4"), default="0.5", help="0.5: Zarr v3; 0.4: Zarr v2")
     pyramid.add_argument(
-        "--memory", type=float, default=0.25, metavar="GIB", help="of SOURCE that is held at a time (default: 0.25)"
+        "--memory", type=float, default=0.125, metavar="GIB", help="of SOURCE that is held at a time (default: 0.125)"
     )
     pyramid.add_argument("--overwrite", action="store_true", help="replace TARGET.zarr, when the new one is whole")
     pyramid.add_argument("--figure", type=output_file, metavar="FILE.png|svg|pdf", help="draw the levels into FILE")
@@ -134,7 +134,7 @@ def _run(options: argparse.Namespace) -> int:
                 progress=progress,
             )
     except (TypeError, ValueError) as error:
-        return fail(options, spoken(error, "write_multiscales"))
+        return fail(options, spoken(error, "write_multiscales", "levels_figure"))
     except OSError as error:
         said = spoken(error, "write_multiscales")
         return fail(options, said if hasattr(error, "refusal") else f"{error.filename or options.source}: {said}")
