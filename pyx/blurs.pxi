@@ -77,9 +77,9 @@ cdef void find_regular(blur_t* blur) noexcept nogil:
         stop = middle + 1
         while first <= middle and stop < outputs and are_alike(blur, stop, stop - period, shift):
             stop += 1
-        first -= period
-        if shift > 0 and stop - first > blur.irregular - blur.regular and first + period <= middle:
-            blur.regular = first
+        # The first of each way has been looked at only as the one before another.
+        if shift > 0 and stop - first >= period and stop - first + period > blur.irregular - blur.regular:
+            blur.regular = first - period
             blur.irregular = stop
             blur.period = period
             blur.shift = shift

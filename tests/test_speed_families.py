@@ -384,6 +384,25 @@ def test_blurs_and_their_gradients_in_the_middle_of_rows(
     assert_within(result, exact, np.full(exact.shape, 1e-13))
 
 
+@pytest.mark.parametrize("mode", ["reflect", "zeros", "replicate"])
+def test_blurs_of_rows_that_are_hardly_longer_than_their_windows(mode: str) -> None:
+    """Where no results, or only one of each way, are made alike; pixels of two channels are made by the tables alone."""
+    for width in range(1, 14):
+        x = random_array((1, 2, 3, width))
+        for taps in range(1, 6):
+            for stride in range(1, 6):
+                try:
+                    y = pooling.blur_pool2d(x, taps, stride, padding_mode=mode)
+                except ValueError:  # a reflection that is longer than the row
+                    continue
+                last = {"padding_mode": mode, "layout": "channels_last"}
+                assert_same_bytes(channels_last(y), pooling.blur_pool2d(channels_last(x), taps, stride, **last))
+                grad = random_array(y.shape, seed=1)
+                result = pooling.blur_pool2d_backward(grad, x, taps, stride, padding_mode=mode)
+                expected = pooling.blur_pool2d_backward(channels_last(grad), channels_last(x), taps, stride, **last)
+                assert_same_bytes(channels_last(result), expected)
+
+
 def test_a_nan_of_a_blur_is_the_same_one_everywhere() -> None:
     x = np.full((1, 1, 5, 40), -np.nan, np.float64)
     made = pooling.blur_pool2d(x, 3, 1).view(np.uint64)

@@ -9,10 +9,10 @@
 /* Without these instructions a pick takes longer than eight loads. */
 #if defined(__GNUC__) && !defined(__clang__) && defined(__AVX2__)
     #define POOLING_PICKS 1
-    typedef float pooling_floats_t __attribute__((vector_size(32)));
-    typedef int32_t pooling_lanes_t __attribute__((vector_size(32)));
+    typedef float pooling_picked_t __attribute__((vector_size(32)));
+    typedef int32_t pooling_places_t __attribute__((vector_size(32)));
     #define POOLING_CHOSEN(mask, a, b) \
-        ((pooling_floats_t) (((mask) & (pooling_lanes_t) (a)) | (~(mask) & (pooling_lanes_t) (b))))
+        ((pooling_picked_t) (((mask) & (pooling_places_t) (a)) | (~(mask) & (pooling_places_t) (b))))
 
     /* As `combine` of reducers.pxd: `sums` adds, `numbers` leaves NaN out, `greatest` and otherwise the smallest. */
     #define POOLING_JOINED(a, b, sums, numbers, greatest) ( \
@@ -26,22 +26,22 @@
         float* dst, ptrdiff_t outputs, const float* src, ptrdiff_t src_row, ptrdiff_t rows, const int32_t* places,
         const int taps, const int wide, const int sums, const int numbers, const int greatest
     ) {
-        pooling_lanes_t place[3], there[3];
+        pooling_places_t place[3], there[3];
         ptrdiff_t row;
         int t;
         for (t = 0; t < taps; t++) {
-            memcpy(&place[t], places + 8 * t, sizeof(pooling_lanes_t));
+            memcpy(&place[t], places + 8 * t, sizeof(pooling_places_t));
             there[t] = place[t] >= 0;
             place[t] &= there[t];
         }
         for (row = 0; row < rows; row++) {
-            pooling_floats_t low, high, made;
+            pooling_picked_t low, high, made;
             memcpy(&low, src + row * src_row, sizeof(low));
             memcpy(&high, src + row * src_row + 8 * wide, sizeof(high));
             made = __builtin_shuffle(low, high, place[0]);
             for (t = 1; t < taps; t++) {
-                const pooling_floats_t tap = __builtin_shuffle(low, high, place[t]);
-                const pooling_floats_t joined = POOLING_JOINED(made, tap, sums, numbers, greatest);
+                const pooling_picked_t tap = __builtin_shuffle(low, high, place[t]);
+                const pooling_picked_t joined = POOLING_JOINED(made, tap, sums, numbers, greatest);
                 made = POOLING_CHOSEN(there[t], joined, made);
             }
             /* What is written behind a row is written over by the next one. */
