@@ -38,10 +38,11 @@ from scatter cimport add_run, add_spread, repeat, scatter, scatter_runs, interle
 from tuning cimport (
     ADAPTIVE_CELLS, ARGMAX_LANES, BLOCK, BLOCK_SUMS, BLUR_CELLS, CACHED_BYTES, CACHED_RESULT_BYTES, CONVERTED_CELLS,
     CORE_CELLS, CORE_ROWS, COST_OF_HALVES, COST_OF_LEVEL, COST_OF_LONG, COST_OF_OVERLAP, COST_OF_RING, COST_OF_ROW,
-    COST_OF_STEP, COST_OF_STEP_16, COST_OF_STEP_8, DIVISORS, FEW_CHANNELS, FEWEST_LANES, FEWEST_TAPS, FOUND_CELLS,
+    COST_OF_STEP, COST_OF_STEP_16, COST_OF_STEP_8, DIVISORS, FEWEST_LANES, FEWEST_TAPS, FEW_CHANNELS, FOUND_CELLS,
     LANES, LANES_TOGETHER, LEVELS_TO_CONVERT, LONG_BYTES, LONG_ROW_CELLS, MANY_PLANES, MAP_BYTES, MOST_LEVELS,
-    MOST_NORMS, MOST_OF_RUNS, MOST_REACH, MOST_TAPS, PIECE, ROUNDINGS_OF_ROWS, RUN_CELLS, RUN_CHANNELS, RUN_OVERLAP,
-    RUNGS, SPREAD_CELLS, SPREAD_ROW_CELLS, STACK_CELLS, STRIP, SUMS_BYTES, TAPS, TILE_OUTPUTS, TILE_SIDE, TOGETHER,
+    MOST_NORMS, MOST_OF_RUNS, MOST_PHASES, MOST_POWERS, MOST_REACH, MOST_TAPS, PIECE, PIXEL_CHANNELS, ROUNDINGS_OF_ROWS,
+    RUNGS, RUN_CELLS, RUN_CHANNELS, RUN_OVERLAP, SEARCHED_ADAPTIVE_TAPS, SEARCHED_ROW, SEARCHED_TAPS, SPARSE_OUTPUTS,
+    SPREAD_CELLS, SPREAD_ROW_CELLS, STACK_CELLS, STRIP, SUMS_BYTES, TAPS, TILE_OUTPUTS, TILE_SIDE, TOGETHER,
     LYING_BYTES, MOST_VIEWED_BYTES, VIEWED_BYTES,
 )
 from types cimport (
@@ -87,16 +88,20 @@ include "cores.pxi"
 include "argmax_rows.pxi"
 include "argmax_stacks.pxi"
 include "argmax_long.pxi"
+include "argmax_search.pxi"
 include "spread.pxi"
+include "spread_runs.pxi"
 include "scatter.pxi"
 include "strategies.pxi"
 include "tables.pxi"
 include "leaf_tests.pxi"
 include "norms.pxi"
+include "powers.pxi"
 include "blurs.pxi"
 include "regions.pxi"
 include "unpooling.pxi"
 include "fractional.pxi"
+include "blocks.pxi"
 
 
 cdef const leaves_t* leaves_for(int reducer, int kind) except NULL:
@@ -229,6 +234,9 @@ cdef int find_into(
     strategy = choose(INDICES, &call)
     if strategy.work == argmax_long:
         job.argmax = &keyed
+    if strategy.work == search_windows:
+        # What is looked for are the maxima.
+        pool_into(plan, reducer, kind, 0, src, dst, threads)
     share(strategy.work, &job, strategy.tasks(&call), strategy.scratch(&call), threads)
     return 0
 
@@ -310,8 +318,20 @@ cdef ptrdiff_t scatter_into(
     cdef call_t call
     cdef const strategy_t* strategy
     cdef scattering_t job
+    cdef char* memory
     if plan.read == 0:
         return -1
+    if indices == NULL and is_searched(&plan.plan):
+        # There are few, and they are looked for over the whole of a window, whatever part of a plane is made.
+        memory = <char*> malloc(plan.written * (8 + argmax.storage) + 1)
+        if memory == NULL:
+            raise MemoryError("no memory for the indices of windows")
+        try:
+            find_into(plan, reducer, kind, src, memory + plan.written * 8, <int64_t*> memory, threads)
+            return scatter_into(
+                plan, reducer, kind, gradient_kind, src, <int64_t*> memory, grad_output, grad_input, threads)
+        finally:
+            free(memory)
     job.plan = &plan.plan
     job.leaves = &leaves
     job.argmax = &argmax

@@ -11,6 +11,8 @@ cdef enum:
     # and cells of a block.
     LANES = 16
     BLOCK = 4096
+    # The same of comparisons over long runs, which may be made in any order: four times as many.
+    WIDE_LANES = 64
     # Roundings to float of a sum over the rows of a window: with the one of the result, as many as a sum in float may
     # have (pooling/calls.py).
     ROUNDINGS_OF_ROWS = 7
@@ -26,8 +28,8 @@ cdef enum:
     SERIAL_SEARCH = 96_000
     SERIAL_SPREAD = 112_000
     SERIAL_COPY = 192_000
-    SERIAL_NORM = 32_000
-    SERIAL_NORM_GRADIENT = 32_000
+    SERIAL_NORM = 96_000
+    SERIAL_NORM_GRADIENT = 64_000
     SERIAL_BLUR = 40_000
     SERIAL_REGIONS = 72_000
     SERIAL_UNPOOLING = 192_000
@@ -99,6 +101,13 @@ cdef enum:
     # Argmaxes that are held side by side within a wide window.
     ARGMAX_LANES = 64
 
+    # --- argmax by search ---
+    # Taps of windows, of adaptive ones, and those along a row, from which on an argmax is looked for where the maximum
+    # is known.
+    SEARCHED_TAPS = 128
+    SEARCHED_ADAPTIVE_TAPS = 32
+    SEARCHED_ROW = 5
+
     # --- argmax of long windows ---
     # Cells of a line of rows, which are flipped, so that windows along them are made of lines as well.
     LANES_TOGETHER = 128
@@ -146,6 +155,8 @@ cdef enum:
     MANY_PLANES = 8
     # Sums that are wider than the array are made of so many bytes at a time.
     SUMS_BYTES = 1 << 22
+    # Most outputs of a plane of halves whose gradients are added up among themselves, and not in a plane of floats.
+    SPARSE_OUTPUTS = 64
     # Most channels, and fewest steps in a window, where gradients are summed in runs.
     RUN_CHANNELS = 8
     RUN_OVERLAP = 10
@@ -164,12 +175,18 @@ cdef enum:
     SPREAD_ROW_CELLS = 1 << 15
     # Sums of a block of windows: half of the first-level cache.
     BLOCK_SUMS = 1 << 11
+    # Rows of a window whose powers are added up for each window anew, where windows share them; more rows are raised
+    # once. Channels of pixels that are added up as they lie.
+    MOST_POWERS = 4
+    PIXEL_CHANNELS = 16
     # Norms that are kept while gradients are made, of windows that reach into several parts of a plane.
     MOST_NORMS = 1 << 15
 
     # --- blurs, fractional pooling, unpooling ---
     # Cells of a segment of a row, and values of a cell that are made together.
     BLUR_CELLS = 2048
+    # Ways in which the results of a row may be made in turn: gradients of blurs of strides up to this.
+    MOST_PHASES = 4
     # Larger maps are copied some rows at a time.
     MAP_BYTES = 1 << 20
     # Cells between two looks at signals.

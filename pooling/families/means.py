@@ -53,6 +53,9 @@ DIVIDED_BYTES = 1 << 20
 SLAB_BYTES = 1 << 22
 """The same of a single map, unless 16 times the extent of a window on the axis that is cut is more: windows that reach
 across a cut are divided twice."""
+CELLS_OF_RUN = 8
+"""Elements between adaptive windows, channels that lie side by side included, from which on their gradients are runs of
+equal values; others are pooled."""
 
 
 class MeanGradient(NamedTuple):
@@ -206,7 +209,17 @@ class Mean(Call):
 
         Half precision would round then; kernels divide by what the plan says, as they spread.
         """
-        return self.same_divisor is None and (self.ignores_nan or dtype_name(self.dtype) in ("float32", "float64"))
+        if self.same_divisor is not None or self.spreads_runs:
+            return False
+        return self.ignores_nan or dtype_name(self.dtype) in ("float32", "float64")
+
+    @cached_property
+    def spreads_runs(self) -> bool:
+        """Whether windows are adaptive and so long that gradients are runs of equal values (pyx/spread_runs.pxi)."""
+        if self.ignores_nan or not any(axis.adaptive for axis in self.planned):
+            return False
+        cells = max(2, -(-CELLS_OF_RUN // max(1, self.maps.inner)))
+        return all(axis.input_size >= cells * axis.output_size for axis in self.planned if axis.adaptive)
 
     @cached_property
     def together(self) -> int:
