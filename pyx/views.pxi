@@ -229,8 +229,10 @@ cdef int find_maps_into(
     cdef call_t call = argmax_call(&plan.plan, &argmax, &keyed, &sizes)
     cdef const strategy_t* strategy = choose(INDICES, &call)
     cdef viewed_t viewed
-    # Long windows are made in tiles that depend on how many maps there are.
-    if strategy.work == argmax_long or not lay_parts(&plan.plan, maps, threads, &viewed):
+    # Others make tiles that depend on how many maps there are, or need the maxima beforehand.
+    if strategy.work != argmax_stacks and strategy.work != argmax_rows:
+        return 0
+    if not lay_parts(&plan.plan, maps, threads, &viewed):
         return 0
     argmax.streams = plan.read * argmax.storage + plan.written * (argmax.storage + 8) > CACHED_BYTES
     viewed.maps = maps

@@ -157,6 +157,17 @@ static inline void pooling_gather_tile(const pooling_view_t *view, char *dst, co
     #undef POOLING_GATHER_TILE
 }
 
+/* Copy rows, `place` bytes apart in the copy and `apart` in the source, that lie side by side in both. */
+static inline void pooling_copy_rows(
+    char *to, ptrdiff_t place, const char *from, ptrdiff_t apart, ptrdiff_t nbytes, ptrdiff_t rows
+) {
+    for (; rows > 0; rows--) {
+        pooling_copy_row(to, from, nbytes);
+        to += place;
+        from += apart;
+    }
+}
+
 /* Do tasks begin to end of a copy; `src` is the first element of the view. */
 static void pooling_gather(
     const pooling_view_t *view, char *dst, const char *src, ptrdiff_t begin, ptrdiff_t end
@@ -171,6 +182,26 @@ static void pooling_gather(
         rest /= view->size[i];
         src += at[i] * view->step[i];
         dst += at[i] * view->place[i];
+    }
+    if (last && view->across < 0 && view->tiles == 1 && view->step[last] == view->itemsize) {
+        /* What one row at a time costs to begin is more than short rows take. */
+        n = view->size[last - 1] - at[last - 1];
+        if (n > end - begin) n = end - begin;
+        while (n) {
+            pooling_copy_rows(
+                dst, view->place[last - 1], src, view->step[last - 1], view->size[last] * view->itemsize, n);
+            begin += n;
+            dst += n * view->place[last - 1];
+            src += n * view->step[last - 1];
+            at[last - 1] += n;
+            for (i = last - 1; i > 0 && at[i] == view->size[i]; i--) {
+                at[i] = 0;
+                at[i - 1]++;
+                src += view->step[i - 1] - view->size[i] * view->step[i];
+            }
+            n = view->size[last - 1] < end - begin ? view->size[last - 1] : end - begin;
+        }
+        return;
     }
     for (; begin < end; begin++) {
         first = tile * view->together;
