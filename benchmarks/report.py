@@ -126,7 +126,8 @@ each sample of a bin that lies on the map (means twice as many samples, but no m
 of regions are summed where they stay in float64, else in 4 MiB, or in a row if that is more; of maps of more than
 524,288 pixels those of maxima keep 24 bytes for each window of the regions on one map. Fractional poolings of half
 precision, or in channels_last, work in 1 MiB, or in a row of float32 (float64) if that is more, and 16 bytes for each
-window of a row; the gradient of `max_unpool` in a byte for each cell of a map.
+window of a row, and a gradient without indices holds the result and the indices that it makes again; the gradient of
+`max_unpool` works in a byte for each cell of a map.
 """
 
 
