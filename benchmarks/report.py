@@ -104,8 +104,11 @@ However large maps and windows are, whatever the dtype and the layout, a forward
 poolings and regions apart, lets each thread work in at most 16 MiB: most do with 1 MiB, and more are taken by windows
 of 10 and more cells a side over many channels in channels_last, or of 20 to 512 cells a side that slide by one in
 channels_first. The calling thread holds besides: of axes with a fixed number of windows, 24 bytes for each window of an
-axis, and for a gradient 40 for each of its cells; of blurs, 36 bytes for each tap of each window of an axis. Arrays
-that are not contiguous, aligned and in the byte order of the machine are copied first.
+axis, and for a gradient 40 for each of its cells; of blurs, 36 bytes for each tap of each window of an axis. Maxima,
+minima and means of arrays whose elements do not lie side by side, such as every second column of a larger one, are made
+a few maps or rows at a time, of which each thread copies up to 512 KiB. Where that cannot be, all of the array is copied
+first, on all threads: for gradients, for other families, for windows that reach over more than 512 KiB, where neighbours
+in memory are elements of different maps, and in the other byte order.
 
 A gradient of means with strides lets each thread work in 2 MiB + 32 × (4 × effective kernel + stride + 1) × channels
 bytes, with one channel in channels_first; of an adaptive mean in half precision in 768 KiB + (8 × output size / input

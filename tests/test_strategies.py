@@ -34,8 +34,8 @@ INDICES = {
     "long_windows": "argmax_long",
     "strips": "argmax_long",
     "row_read_as_it_lies": "argmax_rows",
-    "runs_longer_than_a_block": "argmax_apart",
-    "adaptive_windows_longer_than_a_block": "argmax_apart",
+    "runs_longer_than_a_block": "argmax_search",
+    "adaptive_windows_longer_than_a_block": "argmax_search",
 }
 GRADIENTS = {
     "narrow_planes": "scatter_stacks",

@@ -15,6 +15,7 @@ import numpy as np
 import pytest
 
 import pooling
+from pooling import config
 from tests.conftest import (
     LAYOUTS,
     PATHS,
@@ -344,6 +345,20 @@ def test_show_config_tells_the_number_of_threads(capsys: pytest.CaptureFixture[s
     lines = capsys.readouterr().out.splitlines()
     assert lines[0] == f"pooling {pooling.__version__}"
     assert any(re.fullmatch(r"  threads:   1( \(.+\))?", line) for line in lines)
+
+
+@pytest.mark.parametrize(
+    ("quota", "shown"), [(None, ""), (1.5, "the time of 1.5 processors"), (2.0, "of 2 processors")]
+)
+def test_show_config_tells_the_quota_of_a_container(
+    monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str], quota: float | None, shown: str
+) -> None:
+    monkeypatch.setattr(config, "cpu_quota", lambda: quota)
+    assert config.config()["cpu_quota"] == quota
+    pooling.show_config()
+    (line,) = (line for line in capsys.readouterr().out.splitlines() if line.startswith("  threads:"))
+    assert shown in line
+    assert ("control group" in line) == bool(shown)
 
 
 def test_a_build_without_atomic_operations_runs_on_one_thread_and_says_so(

@@ -5,6 +5,7 @@
     validate     which runtimes disagree about the poolings of models
     repair       the poolings of a model, rewritten so that all runtimes agree
     doctor       a network, examined
+    pyramid      an image and its levels, as OME-Zarr
     export       layers as a model
     conformance  which runtime keeps which rule
     node_tests   the conformance suite as ONNX node tests
@@ -34,7 +35,7 @@ from typing import Any, NoReturn
 
 from pooling._version import __version__
 
-from . import bench, conformance, doctor, export, info, node_tests, repair, validate
+from . import bench, conformance, doctor, export, info, node_tests, pyramid, repair, validate
 from .shared import COULD_NOT_RUN, OutputError, RefusedError, fail, sentence_of, write_out
 
 __all__ = ["main"]
@@ -47,6 +48,8 @@ NEEDED = {
     "rich": "onnx,cli",
     "matplotlib": "pictures",
     "PIL": "pictures",
+    "zarr": "images",
+    "tifffile": "images",
 }
 """Modules that are not always there, and the extras that install them."""
 FATAL_SIGNALS = ("SIGTERM", "SIGHUP")
@@ -197,7 +200,7 @@ def _parser() -> argparse.ArgumentParser:
     parser = _Parser("pooling", description="Pooling of arrays on CPUs, and what other runtimes make of it.")
     parser.add_argument("--version", action="version", version=f"pooling {__version__}")
     commands = parser.add_subparsers(dest="command", metavar="COMMAND")
-    for command in (validate, repair, doctor, export, conformance, node_tests, bench, info):
+    for command in (validate, repair, doctor, pyramid, export, conformance, node_tests, bench, info):
         command.add(commands)
     parser.set_defaults(run=lambda options: _help(parser))
     return parser

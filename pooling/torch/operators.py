@@ -44,6 +44,7 @@ __all__ = [
     "gradient_of",
     "keep_shapes",
     "kept",
+    "kernel_of",
     "pooled",
     "pooled_gradient",
 ]
@@ -451,6 +452,11 @@ def _register(function: Function) -> None:
 
 _kernels: dict[str, Callable[..., Any]] = {}
 """The kernels of operators, by their names."""
+
+
+def kernel_of(name: str) -> Callable[..., Any]:
+    """Return what an operator calls on the CPU."""
+    return _kernels[name]
 
 
 def _define(schema: str, kernel: Callable[..., Any], fake: Callable[..., Any]) -> None:
