@@ -115,12 +115,9 @@ KEPT = 2 << 20
 
 
 def _fresh(*arguments: str, **variables: str) -> str:
-    """Return what a new process prints."""
+    """Return what a new process prints; what it says of an error stands where ours do."""
     command = [sys.executable, *arguments]
-    environment = os.environ | variables
-    process = subprocess.run(
-        command, check=True, stdout=subprocess.PIPE, stderr=subprocess.DEVNULL, text=True, env=environment
-    )
+    process = subprocess.run(command, check=True, stdout=subprocess.PIPE, text=True, env=os.environ | variables)
     return process.stdout
 
 
