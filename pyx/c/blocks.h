@@ -129,7 +129,7 @@ static inline ptrdiff_t pooling_up(ptrdiff_t a, ptrdiff_t b) { return a / b + (a
 /* --- rows of elements --- */
 
 /* Return a row of cells as it lies, or gathered. */
-static const char *pooling_gather(
+static const char *pooling_gather_rows(
     char *buffer, const char *at, ptrdiff_t cells, ptrdiff_t inner, ptrdiff_t step, ptrdiff_t inner_step, int size
 ) {
     ptrdiff_t x, c;
@@ -161,7 +161,7 @@ static const char *pooling_row_at(
 static const char *pooling_fetch(
     const pooling_blocks_run_t *run, const pooling_operand_t *operand, const ptrdiff_t *cell, ptrdiff_t buffer, int size
 ) {
-    return pooling_gather(
+    return pooling_gather_rows(
         run->memory + buffer, pooling_row_at(run, operand, cell), run->width[0], run->job->inner, operand->row_step,
         operand->inner_step, size);
 }
