@@ -85,8 +85,10 @@ def _parts(cases: Sequence[BenchmarkCase], chosen: Sequence[str], rounds: int, t
     ]
 
 
-def _measure(document: dict[str, Any], wanted: Callable[[str], bool], threads: int, room: int) -> None:
-    """Measure in fresh processes what the document does not hold yet."""
+def _measure(
+    document: dict[str, Any], wanted: Callable[[str], bool], threads: int, room: int, keep: Callable[[], None]
+) -> None:
+    """Measure in fresh processes what the document does not hold yet; `keep` is called after each."""
     single: dict[str, tuple[str, Callable[[], Any]]] = {
         "import time": ("import_seconds", measurements.import_seconds),
         "first result": ("first_result", measurements.first_result_seconds),
@@ -95,6 +97,7 @@ def _measure(document: dict[str, Any], wanted: Callable[[str], bool], threads: i
     for name, (key, measure) in single.items():
         if wanted(name) and key not in document:
             document[key] = measure()
+            keep()
     if wanted("tiny calls"):
         document.setdefault("tiny", {}).setdefault(str(threads), measurements.tiny_seconds(threads))
     repeated: dict[str, tuple[str, Sequence[BenchmarkCase], Callable[[BenchmarkCase, int], Any]]] = {
@@ -107,6 +110,7 @@ def _measure(document: dict[str, Any], wanted: Callable[[str], bool], threads: i
             for case in cases:
                 if case.name not in found and sum(case.moved) <= room:
                     found[case.name] = each(case, threads)
+                    keep()
 
 
 def main(command_line: Sequence[str] | None = None) -> int:
@@ -151,7 +155,7 @@ def main(command_line: Sequence[str] | None = None) -> int:
     for threads in counts:
         for part, libraries, rounds in parts[threads]:
             resuming.carry_on(document, part, libraries, threads, rounds, keep)
-        _measure(document, wanted, threads, room)
+        _measure(document, wanted, threads, room, keep)
         keep()
         _print(console, results, threads)
     if max(document["disturbed"].values(), default=0.0) > QUIET:

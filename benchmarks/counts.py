@@ -87,6 +87,8 @@ ENOUGH = 0.9
 LEAST = 0.02
 """Part of them in a loop that is worth looking at."""
 ITERATIONS = 200
+FEW = 0.5
+"""Part of the instructions in loops; below it, what lies between them takes the time."""
 FAR = 1.5
 """Cycles by those that the ports allow; from here on a loop is far from its bound."""
 
@@ -338,6 +340,8 @@ def section(rows: dict[str, dict[str, Any]], processors: Sequence[str]) -> str:
         lines += ["", f"Not predicted for {about}."]
     if processors:
         said = "; ".join(f"{name} ({ratio:.1f})" for ratio, name in sorted(far, reverse=True))
+        few = "; ".join(f"{name} ({row['covered']:.0%})" for name, row in rows.items() if row["covered"] < FEW)
+        lines += ["", f"Most instructions lie between the loops, whose rows are short, in: {few or 'none'}."]
         lines += ["", f"Far from the bound of the ports on one of these processors at least: {said or 'none'}."]
     return "\n".join(lines) + "\n"
 

@@ -115,12 +115,9 @@ KEPT = 2 << 20
 
 
 def _fresh(*arguments: str, **variables: str) -> str:
-    """Return what a new process prints."""
+    """Return what a new process prints; what it says of an error stands where ours do."""
     command = [sys.executable, *arguments]
-    environment = os.environ | variables
-    process = subprocess.run(
-        command, check=True, stdout=subprocess.PIPE, stderr=subprocess.DEVNULL, text=True, env=environment
-    )
+    process = subprocess.run(command, check=True, stdout=subprocess.PIPE, text=True, env=os.environ | variables)
     return process.stdout
 
 
@@ -231,7 +228,8 @@ def documented_bytes(case: BenchmarkCase, threads: int) -> int:
         return threads * (24 * case.shape[-1] + 32 * bins) + 16 * 5 * bins + sums + KEPT
     if case.windows == "fractional":
         windows = 16 * max(per_axis(case.output_size, case.dimensions))
-        return threads * (max(mebibyte, row * itemsize) + windows) + KEPT
+        again = (case.direction == "backward") * math.prod(case.output_shape) * (itemsize + 8)
+        return threads * (max(mebibyte, row * itemsize) + windows) + again + KEPT
     if case.windows == "named":
         return (plane if case.direction == "backward" else 0) + threads * mebibyte + KEPT
     tables = (24 + 40 * (case.direction == "backward")) * sum(case.shape[2:])

@@ -106,9 +106,9 @@ of 10 and more cells a side over many channels in channels_last, or of 20 to 512
 channels_first. The calling thread holds besides: of axes with a fixed number of windows, 24 bytes for each window of an
 axis, and for a gradient 40 for each of its cells; of blurs, 36 bytes for each tap of each window of an axis. Maxima,
 minima and means of arrays whose elements do not lie side by side, such as every second column of a larger one, are made
-a few maps or rows at a time, of which each thread copies up to 512 KiB. Where that cannot be, all of the array is copied
-first, on all threads: for gradients, for other families, for windows that reach over more than 512 KiB, where neighbours
-in memory are elements of different maps, and in the other byte order.
+a few maps or rows at a time, of which each thread copies up to 512 KiB. Where that cannot be, all of the array is
+copied first, on all threads: for gradients, for other families, for windows that reach over more than 512 KiB, where
+neighbours in memory are elements of different maps, and in the other byte order.
 
 A gradient of means with strides lets each thread work in 2 MiB + 32 × (4 × effective kernel + stride + 1) × channels
 bytes, with one channel in channels_first; of an adaptive mean in half precision in 768 KiB + (8 × output size / input
@@ -129,7 +129,8 @@ each sample of a bin that lies on the map (means twice as many samples, but no m
 of regions are summed where they stay in float64, else in 4 MiB, or in a row if that is more; of maps of more than
 524,288 pixels those of maxima keep 24 bytes for each window of the regions on one map. Fractional poolings of half
 precision, or in channels_last, work in 1 MiB, or in a row of float32 (float64) if that is more, and 16 bytes for each
-window of a row; the gradient of `max_unpool` in a byte for each cell of a map.
+window of a row, and a gradient without indices holds the result and the indices that it makes again; the gradient of
+`max_unpool` works in a byte for each cell of a map.
 """
 
 

@@ -20,7 +20,7 @@ __all__ = ["Other", "carry_on", "opened", "save", "turns_left"]
 
 TOGETHER = 20
 """Cases that are raced, round by round, before the results are written down."""
-SECONDS_A_TURN = 0.16
+SECONDS_A_TURN = 0.08
 """What a turn takes with preparation and rest, before this file has seen one."""
 
 
