@@ -240,7 +240,7 @@ def of_blocks(pick: Callable[[Any], Any]) -> Callable[[Any, Any], Any]:
 
 def put_back_elsewhere(m: Any, x: Any) -> Any:
     """Transform blocks, and put the coefficients into the map in another order."""
-    blocks = m.transform(m.transform(windows_of(x, 8)).transpose(-1, -2))
+    blocks = m.transform(m.transform(windows_of(x, 8)).transpose(-1, -2)).transpose(-1, -2)
     return map_of(zigzag(blocks.flatten(2)).view(blocks.shape), x, 8)
 
 

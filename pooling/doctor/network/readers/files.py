@@ -14,7 +14,7 @@ from collections.abc import Iterator
 from contextlib import suppress
 from pathlib import Path
 
-__all__ = ["EXPORTED", "PICKLES", "about_file", "about_folder", "about_missing"]
+__all__ = ["EXPORTED", "PICKLES", "YOLO", "about_file", "about_folder", "about_missing", "yaml_of"]
 
 EXPORTED = ".pt2"
 PICKLES = (".pt", ".pth", ".ckpt", ".pkl", ".bin", ".torchscript")
@@ -203,7 +203,20 @@ YOLO = re.compile(r"(?:yolo|rtdetr)[\w-]*", re.IGNORECASE)
 
 def _without_weights(path: Path) -> str:
     """Name the network of a file of ultralytics."""
-    return f"its network without weights is ultralytics:{path.stem.lower()}.yaml"
+    return f"its network without weights is ultralytics:{yaml_of(path.stem)}"
+
+
+def yaml_of(name: str) -> str:
+    """Return the configuration of a network of ultralytics.
+
+    Examples
+    --------
+    >>> yaml_of("yolov8n-seg"), yaml_of("yolov5nu")
+    ('yolov8n-seg.yaml', 'yolov5n.yaml')
+    """
+    # Newer weights of older networks are called so.
+    stem = re.sub(r"(yolov[35].*)u$", r"\1", name.lower())
+    return f"{stem}.yaml"
 
 
 WEIGHT_PARTS = re.compile(
