@@ -78,7 +78,7 @@ def add(commands: Any) -> None:
         type=_object,
         metavar="N",
         help="pixels (samples, voxels) of the object to follow, or of a signal with --sample-rate a time such as 20ms "
-        "(default: 8; of a signal, about a thirty-second of it)",
+        "(default: the median of --objects, or 8; of a signal, about a thirty-second of it)",
     )
     doctor.add_argument(
         "--sample-rate",

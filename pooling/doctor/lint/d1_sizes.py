@@ -137,7 +137,7 @@ def _too_small(context: LintContext) -> Iterator[Observation]:
     failure = context.failure
     if failure is None or _kind(context, failure) in ("merge", "dense", "reshape"):
         return
-    fixes = []
+    fixes = [f"make the model {each}" for each in _option(context)]
     ranges = [
         (f"{each.smallest}" if each.smallest == each.largest else f"{each.smallest} to {each.largest}")
         if each.largest
@@ -147,7 +147,7 @@ def _too_small(context: LintContext) -> Iterator[Observation]:
     ]
     if ranges and any(each.smallest is not None and each.given < each.smallest for each in context.sizes):
         inputs = f"{context.words.input}s"
-        fixes.append(f"{_other_size(context)}use an input of size {joined(ranges)}")
+        fixes.append(f"{'or ' * bool(fixes)}{_other_size(context)}use an input of size {joined(ranges)}")
         fixes.append(f"or scale small {inputs} up before they enter the network")
         fixes += [f"or leave out downsampling for small {inputs}: {each}" for each in _room(context, failure.shape)]
         if _kind(context, failure) == "pooling":
@@ -251,8 +251,15 @@ def _fixed(context: LintContext) -> Iterator[Observation]:
         scaled = f"{'or ' if declared else ''}scale or cut every {context.words.input} to that size"
         flattened = dense and _flattens_a_map(context, stage)
         remedies = ([rewritten] if declared else []) + [scaled]
+        remedies += [f"or make the model {each}" for each in _option(context)]
         remedies += [pooled] if flattened else [] if declared else [rewritten]
         yield Observation("error" if wrong else "note", stage, f"{works}: {axes[0].obstacle}", tuple(remedies))
+
+
+def _option(context: LintContext) -> Iterator[str]:
+    """Say with which option the library makes a model for other sizes, if it has one."""
+    if context.graph.size_option:
+        yield f"with {context.graph.size_option}, an option of timm: it then takes other sizes"
 
 
 def _flattens_a_map(context: LintContext, name: str) -> bool:

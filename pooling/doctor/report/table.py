@@ -71,7 +71,7 @@ def print_examination(
         console.print(
             Text(f"shown at the nearest size that works: it does not at {by(examination.failure.shape)}", "bold red")
         )
-    console.print(Text(_verdict(examination), STYLES.get(examination.severity or "", "bold green")), soft_wrap=True)
+    console.print(Text(_verdict(examination), STYLES.get(examination.severity or "", "bold green")))
     console.print()
     if tree_depth is None:
         _print_stages(examination, console, everything)
@@ -89,8 +89,7 @@ def _verdict(examination: Examination) -> str:
     if not examination.findings:
         return examination.summary
     first = examination.findings[0]
-    where = f" at {printable(first.stage)}" if first.stage else ""
-    return f"{examination.summary}; first {first.code}{where}: {first.title}"
+    return f"{examination.summary}; {first.code}: {first.title}"
 
 
 def _print_stages(examination: Examination, console: Console, everything: bool) -> None:
