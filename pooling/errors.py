@@ -86,8 +86,9 @@ def refused(
         The name and value of the argument, which begin the rule's sentence.
     """
     name, written = ("", "") if argument is None else (argument[0], short_repr(argument[1]))
-    where = function if isinstance(function, Place) else Place(function, "")
-    return _with_fields(kind, Refusal(where.function, rule, remedy, name, written, where.node))
+    # No Place is made here: torch.compile, which follows this, knows no classes of strings.
+    caller, node = (function.function, function.node) if isinstance(function, Place) else (function, "")
+    return _with_fields(kind, Refusal(caller, rule, remedy, name, written, node))
 
 
 def value_error(function: str, rule: str, remedy: str = "", *, argument: tuple[str, Any] | None = None) -> ValueError:
