@@ -130,7 +130,7 @@ def _other_size(context: LintContext) -> str:
     """
     What frameworks report as "output size is too small": after some halvings a map is smaller than a kernel. Or a stage
     refuses its size for another reason. The finding names the stage with the numbers and the smallest input with which
-    the network works. Error; the exit code is 1.
+    the network works. Error; the exit code is 2.
     """,
 )
 def _too_small(context: LintContext) -> Iterator[Observation]:
@@ -180,7 +180,7 @@ def _room(context: LintContext, shape: Sequence[int]) -> Iterator[str]:
     "maps that meet in an addition or concatenation have different sizes",
     """
     What frameworks report as "sizes of tensors must match": 33 was floored to 16 on the way down, and 16 becomes 32
-    on the way up. The finding says with which sizes the paths agree. Error.
+    on the way up. The finding says with which sizes the paths agree. Error; the exit code is 2.
     """,
 )
 def _do_not_meet(context: LintContext) -> Iterator[Observation]:
@@ -216,8 +216,8 @@ def _kind(context: LintContext, failure: Failure) -> str:
     """
     A dense layer behind a flattened map, or a shape written into the model, accepts one size of map. One finding
     for a stage, with the sizes of each axis. A model whose input is declared with fixed sizes takes no other in any
-    runtime, whatever its nodes would work with: export it with dynamic axes. Note; an error if the size asked for is
-    another.
+    runtime, whatever its nodes would work with: export it with dynamic axes. A transformer of timm is made for other sizes by
+    its option `dynamic_img_size=True`. Note; an error, and exit code 2, if the size asked for is another.
     """,
 )
 def _fixed(context: LintContext) -> Iterator[Observation]:
