@@ -481,11 +481,13 @@ def test_the_verdict_is_seen_before_the_table(capsys: pytest.CaptureFixture[str]
     assert lines[1] == lines[-1] == "0 errors, 0 warnings, 0 notes"
 
 
-def test_names_that_differ_are_told_apart_in_the_table(capsys: pytest.CaptureFixture[str]) -> None:
+def test_names_that_differ_are_told_apart_in_the_table(
+    capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
     names = [f"stages.{a}.blocks.{b}.mlp.fc{c}" for a in range(2) for b in range(4) for c in range(2)]
     layers = " ".join(f"conv3x{8 + number}@{name}" for number, name in enumerate(names))
     for width, apart in ((100, True), (80, True), (40, False)):
-        os.environ["COLUMNS"] = str(width)
+        monkeypatch.setenv("COLUMNS", str(width))
         _, lines, _ = doctor(capsys, "--layers", layers, "--input-shape", 32, "--all")
         shown = [line.split()[0] for line in lines if " Conv 3 " in line]
         assert len(shown) == len(names)

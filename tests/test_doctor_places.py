@@ -226,7 +226,7 @@ def zigzag(x: Any) -> Any:
 
 
 def of_blocks(pick: Callable[[Any], Any]) -> Callable[[Any, Any], Any]:
-    """Return what transforms blocks of 8 x 8, picks coefficients of each, and mixes them as channels, as CSATv2 does."""
+    """Return what transforms blocks of 8 x 8, picks coefficients of each, and mixes them as channels, as CSATv2."""
 
     def function(m: Any, x: Any) -> Any:
         batch, channels, height, width = x.shape

@@ -209,12 +209,14 @@ def test_a_library_that_is_not_installed(monkeypatch, library):
     ],
 )
 def test_a_library_is_asked_for_weights(pooling_doctor, text, remedy):
-    with pytest.raises(NetworkError, match="names a file, and networks of .* are made without weights"):
+    with pytest.raises(NetworkError, match=r"names a file, and networks of .* are made without weights"):
         read(text)
     code, told, error = pooling_doctor(text)
     assert (code, told) == (2, "")
-    assert error == f"pooling doctor: {text} names a file, and networks of {text.partition(':')[0]} are made without " \
+    assert (
+        error == f"pooling doctor: {text} names a file, and networks of {text.partition(':')[0]} are made without "
         f"weights; {remedy}\n"
+    )
 
 
 def library(name):

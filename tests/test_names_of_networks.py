@@ -9,12 +9,12 @@ import pytest
 pytest.importorskip("onnx")
 pytest.importorskip("rich")
 
-from pooling import cli  # noqa: E402
-from pooling.onnx_models.missing import remedy_for_missing  # noqa: E402
+from pooling import cli
+from pooling.onnx_models.missing import remedy_for_missing
 
 NAMES = {
     "torchvision:resnet18": "torch.onnx.export(torchvision.models.get_model('resnet18').eval(), ",
-    "timm:vit_tiny_patch16_224.augreg_in21k": "torch.onnx.export(timm.create_model('vit_tiny_patch16_224.augreg_in21k')",
+    "timm:vit_tiny_patch16_224.augreg": "torch.onnx.export(timm.create_model('vit_tiny_patch16_224.augreg')",
     "ultralytics:yolov8n.yaml": "ultralytics.YOLO('yolov8n.yaml').export(format='onnx')",
     "package.models:make": "torch.onnx.export(make().eval(), (inputs,), 'make.onnx')",
 }
@@ -33,7 +33,9 @@ def test_the_name_of_a_network_is_told_how_to_become_a_file(
     assert "pooling doctor alone takes names" in said
 
 
-@pytest.mark.parametrize("text", ["model.onnx", "folder/model.onnx", "C:/models/net.onnx", "timm:", ":build", "a:b.onnx:c"])
+@pytest.mark.parametrize(
+    "text", ["model.onnx", "folder/model.onnx", "C:/models/net.onnx", "timm:", ":build", "a:b.onnx:c"]
+)
 def test_a_path_is_no_name(text: str) -> None:
     assert remedy_for_missing(text) == ""
 

@@ -149,7 +149,9 @@ def test_a_block_is_no_function_of_a_model() -> None:
     model = torch.nn.Sequential(torch.nn.MaxPool2d(2))
     with pytest.raises(TypeError, match=r"^patched: takes no model, and was given Sequential; call patch\(model\) to"):
         patched(model)
-    with pytest.raises(TypeError, match=r"^patched: takes no argument without a name, .*`with patched\(\): model\(x\)`"):
+    with pytest.raises(
+        TypeError, match=r"^patched: takes no argument without a name, .*`with patched\(\): model\(x\)`"
+    ):
         patched(True)
     with pytest.raises(TypeError, match=r"^patched: is a block of calls, and needs its brackets; write"), patched:
         pass

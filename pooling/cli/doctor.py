@@ -368,9 +368,7 @@ def _network(options: argparse.Namespace) -> str:
         raise ValueError(NOTHING_GIVEN)
     path = Path(options.model)
     of_library = options.model.partition(":")[0] in LIBRARIES
-    if is_source(options.model) and (
-        of_library or path.exists() or path.suffix.lower() not in (EXPORTED, *PICKLES)
-    ):
+    if is_source(options.model) and (of_library or path.exists() or path.suffix.lower() not in (EXPORTED, *PICKLES)):
         return str(options.model)
     if path.is_dir():
         raise ValueError(about_folder(path))

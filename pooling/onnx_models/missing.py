@@ -35,7 +35,9 @@ def remedy_for_missing(text: str) -> str:
         how = _exported(f"{name}()", file, "(inputs,)")
     else:
         return ""
-    return f"it is the name of a network and no file: export it first, {how} in Python; pooling doctor alone takes names"
+    return (
+        f"it is the name of a network and no file: export it first, {how} in Python; pooling doctor alone takes names"
+    )
 
 
 def _exported(module: str, file: str, inputs: str = f"({SIZES},)") -> str:

@@ -112,7 +112,11 @@ def _telling_apart(names: Sequence[str], least: int) -> int:
     """Return the signs that names need for all of them to differ when they are cut; `least` where that is not more."""
     longest = max(map(len, names), default=0)
     return next(
-        (width for width in range(least, min(longest, WIDEST_NAME)) if len(set(shortened_apart(names, width).values())) == len(names)),
+        (
+            width
+            for width in range(least, min(longest, WIDEST_NAME))
+            if len(set(shortened_apart(names, width).values())) == len(names)
+        ),
         max(least, min(longest, WIDEST_NAME)),
     )
 

@@ -516,8 +516,8 @@ class PatchedModule:
     rules : tuple of str
         The rules in which it differs on purpose from the module of PyTorch.
     under_compile : bool
-        Whether `pooling` computes it in graphs of `torch.compile` as well; means with `ceil_mode` where their gradient is
-        asked for.
+        Whether `pooling` computes it in graphs of `torch.compile` as well; means with `ceil_mode` where their gradient
+        is asked for.
     functions : tuple of str
         The pooling functions that it calls itself, one for each call that was found.
     least : str

@@ -216,8 +216,8 @@ def _kind(context: LintContext, failure: Failure) -> str:
     """
     A dense layer behind a flattened map, or a shape written into the model, accepts one size of map. One finding
     for a stage, with the sizes of each axis. A model whose input is declared with fixed sizes takes no other in any
-    runtime, whatever its nodes would work with: export it with dynamic axes. A transformer of timm is made for other sizes by
-    its option `dynamic_img_size=True`. Note; an error, and exit code 2, if the size asked for is another.
+    runtime, whatever its nodes would work with: export it with dynamic axes. A transformer of timm is made for other
+    sizes by its option `dynamic_img_size=True`. Note; an error, and exit code 2, if the size asked for is another.
     """,
 )
 def _fixed(context: LintContext) -> Iterator[Observation]:

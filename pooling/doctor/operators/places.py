@@ -424,9 +424,7 @@ def coarsened(view: View, shape: Shape, axes: Iterable[int]) -> tuple[View | Non
     return settled(replace(view, paths=tuple(paths)), layout, tuple(grid)), taken
 
 
-def reordered(
-    view: View, shape: Shape, axis: int, numbers: Sequence[int] | None, count: int
-) -> tuple[View, bool]:
+def reordered(view: View, shape: Shape, axis: int, numbers: Sequence[int] | None, count: int) -> tuple[View, bool]:
     """Return a view after elements were taken along an axis that holds the cells of blocks, and whether it still does.
 
     Where all cells of a block have the same field, as behind a transform of blocks, each can take the place of any

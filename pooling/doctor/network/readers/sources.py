@@ -21,7 +21,7 @@ from pooling.signs import first_line
 
 from ..graph import Graph
 from ..network import NetworkError
-from .files import EXPORTED, PICKLES, YOLO, about_file, about_missing, yaml_of
+from .files import EXPORTED, OF_ULTRALYTICS, PICKLES, about_file, about_missing, yaml_of
 
 __all__ = ["LIBRARIES", "from_source", "is_source"]
 
@@ -118,8 +118,7 @@ def _about_weights(library: str, file: Path) -> str:
     """Say that a library was given a file, and the network that is probably in it."""
     said = f"{library}:{file} names a file, and networks of {library} are made without weights"
     if library == "ultralytics":
-        known = YOLO.fullmatch(file.stem)
-        if known is not None:
+        if OF_ULTRALYTICS.fullmatch(file.stem):
             return f"{said}; give ultralytics:{yaml_of(file.stem)}"
         return f"{said}; give the configuration that it was trained from, such as ultralytics:yolov8n.yaml"
     return f"{said}; give {library}:{file.stem}"
@@ -214,7 +213,7 @@ VIDEO_FRAMES = 16
 
 def _ultralytics(torch: Any, name: str) -> Made:
     if Path(name).suffix not in (".yaml", ".yml"):
-        meant = f"ultralytics:{yaml_of(name)}" if YOLO.fullmatch(name) else "one such as ultralytics:yolov8n.yaml"
+        meant = f"ultralytics:{yaml_of(name)}" if OF_ULTRALYTICS.fullmatch(name) else "one such as ultralytics:yolov8n.yaml"
         raise NetworkError(
             f"ultralytics:{name} is no configuration; give {meant}, of which the network is made without weights"
         )
