@@ -1,4 +1,4 @@
-"""Wrong arguments where nothing is computed: meta and fake tensors refuse what the CPU does, and so does the compiler."""
+"""Wrong arguments where nothing is computed: of tensors without data, and in compiled functions."""
 
 from __future__ import annotations
 

@@ -213,7 +213,9 @@ VIDEO_FRAMES = 16
 
 def _ultralytics(torch: Any, name: str) -> Made:
     if Path(name).suffix not in (".yaml", ".yml"):
-        meant = f"ultralytics:{yaml_of(name)}" if OF_ULTRALYTICS.fullmatch(name) else "one such as ultralytics:yolov8n.yaml"
+        meant = (
+            f"ultralytics:{yaml_of(name)}" if OF_ULTRALYTICS.fullmatch(name) else "one such as ultralytics:yolov8n.yaml"
+        )
         raise NetworkError(
             f"ultralytics:{name} is no configuration; give {meant}, of which the network is made without weights"
         )
