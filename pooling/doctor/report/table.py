@@ -15,7 +15,7 @@ from rich.text import Text
 from pooling.arguments import axis_names
 from pooling.reporting.formats import amount, brief, by, cells, joined, memory, percent, times
 from pooling.reporting.tables import Column, Layout, titled
-from pooling.signs import printable, shortened_apart
+from pooling.signs import counted, printable, shortened_apart
 
 from ..analysis.input_sizes import AxisSizes
 from ..analysis.trials import OPTION
@@ -87,9 +87,10 @@ def print_examination(
 def _verdict(examination: Examination) -> str:
     """Say in a line how many findings there are, and which is the gravest."""
     if not examination.findings:
-        return examination.summary
+        return "nothing was found"
+    counts = Counter(each.severity for each in examination.findings)  # the gravest first, as they are
     first = examination.findings[0]
-    return f"{examination.summary}; {first.code}: {first.title}"
+    return f"{', '.join(counted(number, word) for word, number in counts.items())}; {first.code}: {first.title}"
 
 
 def _print_stages(examination: Examination, console: Console, everything: bool) -> None:
