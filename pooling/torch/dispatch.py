@@ -47,7 +47,8 @@ WIDENED = frozenset(
 _autocast = torch._C._is_any_autocast_enabled
 _is_compiling = torch.compiler.is_compiling
 _is_grad_enabled = torch.is_grad_enabled
-compiled_where(_is_compiling)
+_is_followed = torch.compiler.is_dynamo_compiling
+compiled_where(_is_followed)
 
 
 # ---------------------------------------------------------------------------------------------------------------------
@@ -122,7 +123,7 @@ def _widened(name: str, tensor: Tensor) -> Tensor:
 
 def _explaining(name: str, input: Any, call: Callable[[], Any]) -> Any:
     """Call an operator; say what is wrong with a tensor that none takes."""
-    if _is_compiling():
+    if _is_followed():
         return call()  # the compiler says what its operators refuse
     try:
         return call()
