@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 from pathlib import Path
 
 import pytest
@@ -21,11 +22,11 @@ NAMES = {
 
 
 @pytest.mark.parametrize("name", NAMES)
-@pytest.mark.parametrize("command", ["validate", "repair"])
+@pytest.mark.parametrize("command", ["validate", "repair", "export"])
 def test_the_name_of_a_network_is_told_how_to_become_a_file(
     command: str, name: str, capsys: pytest.CaptureFixture[str]
 ) -> None:
-    more = ["--runtimes", "oracle"] if command == "validate" else []
+    more = {"validate": ["--runtimes", "oracle"], "export": ["--shape", "1,3,8,8", "-o", os.devnull]}.get(command, [])
     assert cli.main([command, name, *more]) == 2
     printed = capsys.readouterr()
     said = " ".join((printed.out + printed.err).split())
