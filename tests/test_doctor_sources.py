@@ -9,6 +9,7 @@ import sys
 import textwrap
 import zipfile
 
+import numpy as np
 import pytest
 
 from pooling import cli
@@ -275,6 +276,21 @@ def test_models_of_ultralytics():
         read("ultralytics:yolov8n")
     with pytest.raises(NetworkError, match="has no model"):
         read("ultralytics:yolov99n.yaml")
+
+
+def test_a_factory_changes_no_print_options(tmp_path, monkeypatch):
+    text = (
+        "import numpy as np, torch\n"
+        "np.set_printoptions(linewidth=320, formatter={'float_kind': '{:11.5g}'.format})\n"
+        "torch.set_printoptions(precision=2)\n"
+        "def build():\n    return torch.nn.Sequential(torch.nn.Conv2d(3, 4, 3), torch.nn.MaxPool2d(2))\n"
+    )
+    tmp_path.joinpath("changes_print_options.py").write_text(text, encoding="utf-8")
+    monkeypatch.chdir(tmp_path)
+    with np.printoptions(precision=3), torch._tensor_str.printoptions(precision=5):
+        assert read("changes_print_options:build", input_shape=(1, 3, 32, 32)).stages
+        assert repr(np.array([0.12345])) == "array([0.123])"
+        assert repr(torch.tensor([0.1234567])) == "tensor([0.12346])"
 
 
 # ---------------------------------------------------------------------------------------------------------------------

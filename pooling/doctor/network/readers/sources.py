@@ -12,10 +12,12 @@ import inspect
 import os
 import re
 import sys
-from collections.abc import Callable, Mapping, Sequence
-from contextlib import redirect_stdout
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from contextlib import contextmanager, redirect_stdout
 from pathlib import Path
 from typing import Any, NamedTuple
+
+import numpy as np
 
 from pooling.signs import first_line
 
@@ -82,13 +84,15 @@ def from_source(text: str, input_shape: InputShape | None = None) -> Graph:
     torch = _needed("torch", text)
     if library in LIBRARIES:
         _needed(LIBRARIES[library].package, text)
-        made = LIBRARIES[library].make(torch, name)
+        with _kept_print_options():
+            made = LIBRARIES[library].make(torch, name)
     elif suffix == EXPORTED:
         from .exported import load
 
         made = Made(*load(text))
     else:
-        made = _of_factory(torch, library, name)
+        with _kept_print_options():
+            made = _of_factory(torch, library, name)
     from .module import from_module
     from .module.graph import completed_shape
     from .module.inputs import example_shape
@@ -133,6 +137,15 @@ def _needed(package: str, text: str) -> Any:
         raise NetworkError(f"{text}: {package} cannot be imported ({first_line(error)})") from error
     except Exception as error:  # what a broken installation raises
         raise NetworkError(f"{text}: {package} cannot be imported ({first_line(error)})") from error
+
+
+@contextmanager
+def _kept_print_options() -> Iterator[None]:
+    """Keep how arrays and tensors are printed, which a library may change when it is imported, as ultralytics does."""
+    from torch._tensor_str import printoptions
+
+    with np.printoptions(), printoptions():
+        yield
 
 
 def _without_weights(torch: Any, text: str, make: Callable[[], Any]) -> Any:
