@@ -206,7 +206,7 @@ def test_the_python_of_the_guide_prints_what_stands_below_it() -> None:
 def test_what_counts_is_what_fail_on_names(fail_on: str, codes: list[int], capsys: pytest.CaptureFixture[str]) -> None:
     note = ("--layers", "conv3x8 pool2", "--input-shape", "32")
     warning = ("--layers", "pool2 conv3x8", "--input-shape", "33")
-    error = ("--layers", "conv3x8 pool2 pool2 pool2", "--input-shape", "4")
+    error = ("--layers", "conv3x8/2 conv3/2 conv3/2 conv3/2", "--input-shape", "64", "--task", "detection")
     assert [doctor(capsys, *given, "--fail-on", fail_on)[0] for given in (note, warning, error)] == codes
     assert doctor(capsys, *FINE, "--fail-on", fail_on)[0] == 0
 

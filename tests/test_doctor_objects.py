@@ -376,7 +376,7 @@ def test_the_report_speaks_of_the_sizes_that_were_given(capsys: pytest.CaptureFi
     printed = " ".join(capsys.readouterr().out.split())
     assert "an object of 12×30 pixels" in printed
     assert "8 px" not in printed
-    assert "8×8" not in printed.replace("8×8 cells", "").replace("8×8×8", "")
+    assert "8×8 pixels" not in printed
 
 
 def test_without_a_data_set_nothing_is_said_of_one() -> None:
