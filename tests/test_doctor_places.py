@@ -314,18 +314,21 @@ def test_fields_of_a_file_are_those_of_the_module(name: str) -> None:
     assert said(exported(module)) == said(read_graph(module, SHAPE))
 
 
-@pytest.mark.parametrize("pick", ["a part of a block", "blocks", "columns", "data"])
-def test_what_is_picked_out_of_a_map_is_lost_and_never_wrong(pick: str) -> None:
-    def function(m: Any, x: Any) -> Any:
-        if pick == "a part of a block":  # whose cells have different fields
-            return windows_of(x, 8).flatten(2)[..., [0, 9]]
-        if pick == "blocks":
-            return windows_of(x, 8).flatten(2)[[3, 1, 2, 0]]
-        if pick == "columns":
-            return x[..., [3, 1, 2, 0]]
-        blocks = windows_of(x, 8).flatten(2)
-        return blocks[..., blocks[0, 0].argsort()]
+PICKS: dict[str, tuple[int, Callable[[Any], Any]]] = {
+    "a part of a block whose cells differ": (12, lambda x: windows_of(x, 8).flatten(2)[..., [0, 9]]),
+    "blocks": (384, lambda x: windows_of(x, 8).flatten(2)[torch.arange(12) * 5 % 12]),
+    "by data": (384, lambda x: (flat := windows_of(x, 8).flatten(2))[..., flat[0, 0].argsort()]),
+}
 
-    graph = read_graph(Net(function).eval(), SHAPE)
-    (loss,) = graph.infer(SHAPE).losses
-    assert "index" in loss.stage
+
+@pytest.mark.parametrize("what", PICKS)
+def test_what_is_picked_out_of_blocks_is_lost_and_never_wrong(what: str) -> None:
+    channels, pick = PICKS[what]
+
+    def function(m: Any, x: Any) -> Any:
+        return m.after(pick(x).reshape(1, 3, 4, -1).permute(0, 3, 1, 2))
+
+    network = read_graph(Net(function, after=nn.Conv2d(channels, 4, 3)).eval(), SHAPE).infer(SHAPE)
+    (loss,) = network.losses
+    assert loss.stage.endswith("index")
+    assert network.stage("after").receptive_field is None

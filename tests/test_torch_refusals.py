@@ -23,6 +23,7 @@ WRONG: dict[str, tuple[Any, ...]] = {
     "padding": (1, 2, 5, -1, "sam", (1, 2, 3, 4, 5)),
     "dilation": (0, 8, 2**62),
     "ceil_mode": (True,),
+    "count_include_pad": (False,),
     "output_size": (0, -1, 20),
     "norm_type": (0, -1.0, math.nan, math.inf),
     "p": (0, -1.0, math.nan, math.inf),

@@ -478,6 +478,7 @@ FIRST_NAN = "of several NaN in a window the index is that of the first, PyTorch'
 NO_ELEMENT = "a window without an element of the input has the index -1 and no gradient; PyTorch's index is on no map"
 SURVIVOR = "of equal indices the last element stays, and only that has a gradient; PyTorch gives one to all"
 KEPT_FORMAT = "the result for an input in torch.channels_last_3d is in it as well; PyTorch's is contiguous"
+ZERO_BESIDE_NAN = "in a window with NaN, elements that are 0 have the gradient 0; PyTorch's is NaN"
 NO_OVERFLOW = "sums of powers neither overflow nor underflow; PyTorch's norm of such a window is inf or 0"
 
 
@@ -488,7 +489,7 @@ def _rules(module: nn.Module) -> tuple[str, ...]:
         return (SURVIVOR,)
     kept = (KEPT_FORMAT,) if name.endswith("3d") and name != "MaxPool3d" else ()
     if "LPPool" in name:
-        return (NO_OVERFLOW, *kept)
+        return (NO_OVERFLOW, ZERO_BESIDE_NAN, *kept)
     if "MaxPool" not in name:
         return kept
     dilation: Any = getattr(module, "dilation", 1)
@@ -798,7 +799,8 @@ def _rules_of(function: str) -> tuple[str, ...]:
     if "unpool" in function:
         return (SURVIVOR,)
     kept = (KEPT_FORMAT,) if function.endswith("3d") and function != "max_pool3d" else ()
-    return (*((FIRST_NAN,) if "max" in function else (NO_OVERFLOW,) if "lp" in function else ()), *kept)
+    norms = (NO_OVERFLOW, ZERO_BESIDE_NAN)
+    return (*((FIRST_NAN,) if "max" in function else norms if "lp" in function else ()), *kept)
 
 
 def _assigned(module: nn.Module, always: bool) -> bool:
