@@ -74,7 +74,7 @@ cdef void count_numbers(pair_t* row, ptrdiff_t n, double divisor) noexcept nogil
 
 
 cdef void count_numbers_each(
-    pair_t* row, const double* divisors64, const float* divisors32, ptrdiff_t n
+    pair_t* row, const double* divisors64, const float* divisors32, ptrdiff_t apart, ptrdiff_t n
 ) noexcept nogil:
     cdef double* parts = <double*> row
     cdef ptrdiff_t x
@@ -156,6 +156,16 @@ cdef void across_as(
     across(dst, src, stride, taps, n, step, rows, dst_row, src_row, accumulate, number_of(reducer))
 
 
+cdef void across_plain_as(
+    real_t* dst, const real_t* src, ptrdiff_t stride, ptrdiff_t taps, ptrdiff_t n, ptrdiff_t step, ptrdiff_t rows,
+    ptrdiff_t dst_row, ptrdiff_t src_row, bint accumulate, extreme_t* reducer,
+) noexcept nogil:
+    if extreme_t is greatest:
+        across(dst, src, stride, taps, n, step, rows, dst_row, src_row, accumulate, GREATEST_PLAIN)
+    else:
+        across(dst, src, stride, taps, n, step, rows, dst_row, src_row, accumulate, SMALLEST_PLAIN)
+
+
 cdef void along_as(
     value_t* dst, const value_t* src, ptrdiff_t n, ptrdiff_t step, ptrdiff_t taps, ptrdiff_t dst_step,
     bint accumulate, reducer_t* reducer,
@@ -191,6 +201,13 @@ cdef void argmax_as(
 ) noexcept nogil:
     argmax_across(
         best, where, src, places, taps, <int32_t> here, n, step, rows, dst_row, src_row, accumulate, number_of(reducer))
+
+
+cdef void winners_as(
+    value_t* best, int64_t* index, const void** rows, const int32_t* places, int count, const across_row_t* across,
+    int64_t origin, order_t* reducer,
+) noexcept nogil:
+    winners(best, index, rows, places, count, across, origin, number_of(reducer))
 
 
 cdef void load_float16_nan_above(int16_t* dst, const uint16_t* src, ptrdiff_t n) noexcept nogil:
@@ -254,27 +271,27 @@ cdef void divide_trunc(sum_t* row, ptrdiff_t n, double divisor) noexcept nogil:
 
 
 cdef void divide_each_half_even(
-    sum_t* row, const double* divisors64, const float* divisors32, ptrdiff_t n
+    sum_t* row, const double* divisors64, const float* divisors32, ptrdiff_t apart, ptrdiff_t n
 ) noexcept nogil:
-    divide_integers_each(row, divisors64, divisors32, n, HALF_EVEN)
+    divide_integers_each(row, divisors64, divisors32, apart, n, HALF_EVEN)
 
 
 cdef void divide_each_half_up(
-    sum_t* row, const double* divisors64, const float* divisors32, ptrdiff_t n
+    sum_t* row, const double* divisors64, const float* divisors32, ptrdiff_t apart, ptrdiff_t n
 ) noexcept nogil:
-    divide_integers_each(row, divisors64, divisors32, n, HALF_UP)
+    divide_integers_each(row, divisors64, divisors32, apart, n, HALF_UP)
 
 
 cdef void divide_each_floor(
-    sum_t* row, const double* divisors64, const float* divisors32, ptrdiff_t n
+    sum_t* row, const double* divisors64, const float* divisors32, ptrdiff_t apart, ptrdiff_t n
 ) noexcept nogil:
-    divide_integers_each(row, divisors64, divisors32, n, FLOOR)
+    divide_integers_each(row, divisors64, divisors32, apart, n, FLOOR)
 
 
 cdef void divide_each_trunc(
-    sum_t* row, const double* divisors64, const float* divisors32, ptrdiff_t n
+    sum_t* row, const double* divisors64, const float* divisors32, ptrdiff_t apart, ptrdiff_t n
 ) noexcept nogil:
-    divide_integers_each(row, divisors64, divisors32, n, TRUNC)
+    divide_integers_each(row, divisors64, divisors32, apart, n, TRUNC)
 
 
 cdef void enter_roundings(sum_t* kind) noexcept:
@@ -297,10 +314,10 @@ cdef void enter(value_t* kind, reducer_t* reducer, leaves_t* leaves) noexcept:
     leaves.across = <across_fn> across_as[value_t, reducer_t]
     leaves.along = <along_fn> along_as[value_t, reducer_t]
     leaves.across_stored = leaves.across
+    leaves.across_plain = NULL
     leaves.along_stored = leaves.along
     leaves.windows = NULL
-    # Smaller values are flipped one by one, which costs more than a ladder.
-    if reducer_t is not total and 4 <= sizeof(value_t) <= 8:
+    if reducer_t is not total and sizeof(value_t) <= 8:
         leaves.windows = <windows_fn> windows_as[value_t, reducer_t]
     leaves.windows_stored = leaves.windows
     leaves.identity = <fill_fn> identity_as[value_t, reducer_t]
@@ -322,6 +339,9 @@ cdef void enter_argmax(value_t* kind, order_t* reducer, argmax_t* argmax) noexce
     argmax.store = NULL
     argmax.across = <argmax_fn> argmax_as[value_t, order_t]
     argmax.take_wide = <take_fn> argmax_tap_as[value_t, order_t]
+    argmax.winners = NULL
+    if has_winners(kind):
+        argmax.winners = <winners_fn> winners_as[value_t, order_t]
     argmax.identity = <fill_fn> identity_as[value_t, order_t]
     argmax.empty = <fill_fn> empty_as[value_t, order_t]
 
@@ -333,7 +353,7 @@ cdef void convert(leaves_t* leaves, ptrdiff_t storage, convert_fn load, convert_
     leaves.store = store
     leaves.across_stored = NULL
     leaves.along_stored = NULL
-    leaves.windows = NULL
+    leaves.windows_stored = NULL
 
 
 cdef void enter_wide(wide_t* wide, stored_t* stored, convert_fn store, leaves_t* leaves) noexcept:
@@ -376,6 +396,11 @@ cdef void enter_order(value_t* kind, int number) noexcept:
         LEAVES[SMALLEST_NUMBER][number] = LEAVES[SMALLEST][number]
         ARGMAX[GREATEST_NUMBER][number] = ARGMAX[GREATEST][number]
         ARGMAX[SMALLEST_NUMBER][number] = ARGMAX[SMALLEST][number]
+
+
+cdef void enter_plain(real_t* kind, int number) noexcept:
+    LEAVES[GREATEST][number].across_plain = <across_fn> across_plain_as[real_t, greatest]
+    LEAVES[SMALLEST][number].across_plain = <across_fn> across_plain_as[real_t, smallest]
 
 
 cdef void enter_half(
@@ -449,6 +474,8 @@ cdef void enter_all() noexcept:
         <fill_fn> bfloat16_none_greatest, <fill_fn> bfloat16_none_smallest)
     enter_order(<float*> NULL, FLOAT32)
     enter_order(<double*> NULL, FLOAT64)
+    enter_plain(<float*> NULL, FLOAT32)
+    enter_plain(<double*> NULL, FLOAT64)
     enter_wide(<float*> NULL, <float16_t*> NULL, <convert_fn> float_to_float16, &LEAVES[TOTAL][FLOAT16])
     enter_wide(<float*> NULL, <bfloat16_t*> NULL, <convert_fn> float_to_bfloat16, &LEAVES[TOTAL][BFLOAT16])
     enter(<float*> NULL, <total*> NULL, &LEAVES[TOTAL][FLOAT32])

@@ -5,7 +5,7 @@ Compiled once, without instruction-set flags, into pooling._core; kernels.pyx ci
 named pooling since Cython takes the name of a module from there.
 """
 
-from tuning cimport BLOCK, LANES, LONG, WORKING_BYTES
+from tuning cimport BLOCK, LANES, LONG, MOST_LONG_ROWS, STRIP, WORKING_BYTES
 from types cimport int64_t
 
 # A plan is a geometry laid out for the loops: outer elements, three window axes (the last one varies fastest), inner
@@ -43,9 +43,11 @@ cdef struct planes_t:
     bint direct, direct_result
     # Or no buffer is needed: rows are as long before as after, so that windows slide along a whole stack at once.
     bint flat
-    # One divisor for each cell of a plane's result, as both types of sums take it; NULL where one holds for all.
+    # One divisor for each cell of a plane's result, as both types of sums take it; NULL where one holds for all. So
+    # many elements behind them lie their reciprocals, if they can be used.
     double* divisors
     float* divisors32
+    ptrdiff_t reciprocals
 
 
 cdef struct pieces_t:
@@ -233,7 +235,9 @@ cdef inline ptrdiff_t bands_cells(const plan_t* plan) noexcept nogil:
     if climbs(&plan.axes[2]):
         rungs = ladder_cells(plan.axes[2].kernel_size, plan.band * row)
     if climbs_rows(plan):
-        rungs = max(rungs, ladder_cells(height.kernel_size, rows_spanned(height, plan.band) * row))
+        rungs = max(
+            rungs, ladder_cells(height.kernel_size, rows_spanned(height, plan.band) * row)
+            + (min(height.kernel_size, <ptrdiff_t> MOST_LONG_ROWS) + 1) * STRIP)
     return cells + rungs
 
 
