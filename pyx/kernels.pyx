@@ -33,7 +33,7 @@ from reducers cimport (
     COUNT_NUMBER, GREATEST, GREATEST_NUMBER, GREATEST_PLAIN, REDUCERS_, SMALLEST, SMALLEST_NUMBER, SMALLEST_PLAIN,
     TOTAL, TOTAL_NUMBER, better, combine, extreme_t, greatest, greatest_number, highest, lowest, number_of, order_t, reducer_t, smallest, smallest_number, total,
 )
-from scatter cimport add_run, add_spread, repeat, scatter, scatter_runs, interleave
+from scatter cimport add_run, add_spread, repeat, scatter, scatter_four, scatter_runs, interleave
 from tuning cimport (
     ADAPTIVE_CELLS, ARGMAX_LANES, BLOCK, BLOCK_SUMS, BLUR_CELLS, CACHED_BYTES, CACHED_RESULT_BYTES, CONVERTED_CELLS,
     CORE_CELLS, CORE_ROWS, COST_OF_HALVES, COST_OF_LEVEL, COST_OF_LONG, COST_OF_OVERLAP, COST_OF_RING, COST_OF_ROW,

@@ -26,7 +26,8 @@ cdef dict addresses_of_gradient(const gradient_t* leaves):
     return {
         "sum": addresses_of(&leaves.sum), "add_spread": <size_t> leaves.add_spread, "repeat": <size_t> leaves.repeat,
         "add_run": <size_t> leaves.add_run, "interleave": <size_t> leaves.interleave,
-        "scatter": <size_t> leaves.scatter, "scatter_runs": <size_t> leaves.scatter_runs,
+        "scatter": <size_t> leaves.scatter, "scatter_four": <size_t> leaves.scatter_four,
+        "scatter_runs": <size_t> leaves.scatter_runs,
     }
 
 

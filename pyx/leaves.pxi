@@ -76,6 +76,10 @@ ctypedef ptrdiff_t (*scatter_fn)(
     void* dst, const void* src, const int64_t* index, ptrdiff_t n, ptrdiff_t inner, ptrdiff_t channels,
     ptrdiff_t first, ptrdiff_t cells, bint checked, bint skip
 ) noexcept nogil
+ctypedef ptrdiff_t (*scatter_four_fn)(
+    void* dst, const void* src, const int64_t* index, ptrdiff_t n, ptrdiff_t apart, ptrdiff_t cells, bint checked,
+    bint skip
+) noexcept nogil
 ctypedef void (*scatter_runs_fn)(
     void* dst, const void* src, const int64_t* index, ptrdiff_t n, ptrdiff_t inner, ptrdiff_t channels,
     ptrdiff_t first, ptrdiff_t cells
@@ -90,4 +94,5 @@ cdef struct gradient_t:
     add_run_fn add_run
     interleave_fn interleave
     scatter_fn scatter
+    scatter_four_fn scatter_four
     scatter_runs_fn scatter_runs

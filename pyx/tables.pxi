@@ -427,6 +427,7 @@ cdef void enter_gradient(real_t* kind, int number) noexcept:
     GRADIENTS[number].add_run = <add_run_fn> add_run[real_t]
     GRADIENTS[number].interleave = <interleave_fn> interleave[real_t]
     GRADIENTS[number].scatter = <scatter_fn> scatter[real_t]
+    GRADIENTS[number].scatter_four = <scatter_four_fn> scatter_four[real_t]
     GRADIENTS[number].scatter_runs = <scatter_runs_fn> scatter_runs[real_t]
 
 

@@ -765,6 +765,28 @@ def check_scatter(leaf: Leaf, random: np.random.Generator) -> None:
             assert bad == (outside[0] if checked and outside else -1)
 
 
+@checks("scatter_four")
+def check_scatter_four(leaf: Leaf, random: np.random.Generator) -> None:
+    call = function(leaf, POINTER, POINTER, POINTER, SIZE, SIZE, SIZE, FLAG, FLAG, result=SIZE)
+    for n, cells, checked, skip, wrong in itertools.product((0, 1, 7, 40), (1, 9), (0, 1), (0, 1), (0.0, 0.02, 0.3)):
+        apart = n + int(random.integers(0, 4))
+        count = 3 * apart + n
+        index = sprinkled(random.integers(0, cells, count), [-1, cells, -(2**40), 2**63 - 1], random, wrong)
+        source, begun = gradients(leaf, count, random), gradients(leaf, 4 * cells, random)
+        expected, outside = begun.copy(), []
+        for plane in range(4):
+            for at in range(plane * apart, plane * apart + n):
+                if 0 <= index[at] < cells:
+                    expected[plane * cells + index[at]] += source[at]
+                elif not (skip and index[at] == -1):
+                    outside.append(at)
+        src, dst = Memory(source, leaf.value, random), Memory(begun, leaf.value, random)
+        indices = Memory(index, "int64", random)
+        bad = call(dst.address, src.address, indices.address, n, apart, cells, checked, skip)
+        dst.assert_holds(expected, (str(leaf), n, cells))
+        assert bad == (outside[0] if checked and outside else -1)
+
+
 # --- every entry ------------------------------------------------------------------------------------------------------
 
 
