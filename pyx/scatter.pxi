@@ -184,10 +184,11 @@ cdef inline ptrdiff_t scatter_given(
     cdef ptrdiff_t at = plane * outputs
     cdef bint skip = has_empty_windows(plan)
     cdef char* dst = pooling.grad_input + plane * elements * size
-    cdef ptrdiff_t x, n, bad
+    cdef ptrdiff_t n, bad
+    cdef ptrdiff_t x = 0
     cdef ptrdiff_t first = -1
     memset(dst, 0, planes * elements * size)
-    for x in range(0, outputs, TOGETHER):
+    while x < outputs:
         n = min(outputs - x, <ptrdiff_t> TOGETHER)
         if is_stopped(scratch, 4 * planes * n):
             return -2
@@ -199,6 +200,7 @@ cdef inline ptrdiff_t scatter_given(
                 dst, pooling.grad_output + (at + x) * size, pooling.indices + at + x, n, 1, 1, 0, elements, True, skip)
         if bad >= 0 and (first < 0 or at + x + bad < first):
             first = at + x + bad
+        x += n
     return first
 
 
