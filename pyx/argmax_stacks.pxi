@@ -260,7 +260,7 @@ cdef void argmax_in_registers(
             n = 0
             for d in range(depth.count):
                 # The rows of the next piece come in while this one is written, which uses memory less.
-                if argmax.load == NULL:
+                if argmax.streams and argmax.load == NULL:
                     fetch_ahead(
                         plane_src + (
                             d * depth_axis.dilation * height.input_size + (first + i + pieces.rows) * height.stride

@@ -277,7 +277,7 @@ cdef void divide_row(
         for i in range(n):
             divisors[i] = of_rows * <double> window_of(axis, output + i).divisor
             divisors32[i] = <float> divisors[i]
-        leaves.divide_each(row, divisors, divisors32, 0, n)
+        leaves.divide_each(row, divisors, divisors32, n)
         row += n * leaves.value
         output += n
     while output < end:

@@ -198,10 +198,6 @@ cdef class Buffer:
 
 # --- plans ---
 
-cdef extern from "c/quotients.h":
-    const ptrdiff_t MOST_DIVISOR "POOLING_MOST_DIVISOR"
-
-
 cdef planes_t stack_planes(const plan_t* plan) except *:
     """Lay out narrow planes; `stacked` is 0 where rows are better pooled one by one."""
     cdef const axis_t* height = &plan.axes[1]
@@ -264,11 +260,10 @@ cdef planes_t stack_planes(const plan_t* plan) except *:
     planes.stacked = max(1, STACK_CELLS // (planes.height * planes.width))
     if plan.average and not plan.uniform:
         cells = planes.result_rows * planes.result_columns
-        planes.divisors = <double*> malloc(2 * cells * (sizeof(double) + sizeof(float)))
+        planes.divisors = <double*> malloc(cells * (sizeof(double) + sizeof(float)))
         if planes.divisors == NULL:
             raise MemoryError("no memory for the divisors of a plane")
-        planes.divisors32 = <float*> (planes.divisors + 2 * cells)
-        planes.reciprocals = cells if plan.taps <= <double> MOST_DIVISOR else 0
+        planes.divisors32 = <float*> (planes.divisors + cells)
         for h in range(planes.result_rows):
             row = window_of(height, min(h, height.output_size - 1))
             for w in range(planes.result_columns):
@@ -277,8 +272,6 @@ cdef planes_t stack_planes(const plan_t* plan) except *:
                     plan.axes[0].kernel_size * row.divisor * column.divisor)
         for h in range(cells):
             planes.divisors32[h] = <float> planes.divisors[h]
-            planes.divisors[cells + h] = 1 / planes.divisors[h]
-            planes.divisors32[cells + h] = 1 / planes.divisors32[h]
     return planes
 
 

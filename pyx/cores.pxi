@@ -225,7 +225,7 @@ cdef void divide_tile(
         divisors[j] = of_rows * <double> window_of(width, columns.output + j * columns.apart).divisor
         divisors32[j] = <float> divisors[j]
     if slice == 1:
-        leaves.divide_each(row, divisors, divisors32, 0, columns.count)
+        leaves.divide_each(row, divisors, divisors32, columns.count)
     else:
         for j in range(columns.count):
             leaves.divide(row + j * slice * leaves.value, slice, divisors[j])

@@ -6,32 +6,18 @@ from libc.string cimport memcpy
 from reducers cimport highest
 from types cimport int16_t, int32_t, int64_t, int128_t, real_t, sum_t, uint64_t
 
-cdef extern from "c/quotients.h":
-    const ptrdiff_t MOST_DIVISOR "POOLING_MOST_DIVISOR"
-    float quotient_float "pooling_quotient_float"(float a, float b, float reciprocal) noexcept nogil
-    double quotient_double "pooling_quotient_double"(double a, double b, double reciprocal) noexcept nogil
-    void divide_whole_float "pooling_divide_whole_float"(
-        float* row, ptrdiff_t n, float divisor, const float* each, const float* reciprocals) noexcept nogil
-    void divide_whole_double "pooling_divide_whole_double"(
-        double* row, ptrdiff_t n, double divisor, const double* each, const double* reciprocals) noexcept nogil
-
-
-cdef inline bint is_whole(double divisor) noexcept nogil:
-    """Whether the quotients of c/quotients.h are those of a division."""
-    return 1 <= divisor <= <double> MOST_DIVISOR and divisor == <double> <int64_t> divisor
-
 
 cdef inline bint is_power_of_two(double divisor) noexcept nogil:
-    """Whether it is a power of two from 1 to 2**63, by whose reciprocal to multiply is the same."""
-    return 1 <= divisor <= 9.2e18 and divisor == <double> <int64_t> divisor and (
+    """Whether it is a power of two from 1 to 2**62, by whose reciprocal to multiply is the same."""
+    return 1 <= divisor <= 4611686018427387904.0 and divisor == <double> <int64_t> divisor and (
         <int64_t> divisor & (<int64_t> divisor - 1)) == 0
 
 
 cdef inline void divide(real_t* row, ptrdiff_t n, double divisor) noexcept nogil:
-    """Divide in place, as exactly as a division does, if faster where the divisor is a whole number.
+    """Divide in place; a power of two by its exact reciprocal, which is the same and several times faster.
 
-    A reciprocal alone would not do: the mean of seven threes would be less than three. Every NaN becomes the same one,
-    since which of two NaN an addition keeps is up to the compiler.
+    Other divisors are no case for a reciprocal: the mean of seven threes would be less than three. Every NaN becomes
+    the same one, since which of two NaN an addition keeps is up to the compiler.
     """
     cdef ptrdiff_t x
     cdef real_t v
@@ -41,11 +27,6 @@ cdef inline void divide(real_t* row, ptrdiff_t n, double divisor) noexcept nogil
         for x in range(n):
             v = row[x] * reciprocal
             row[x] = v if v == v else <real_t> NAN
-    elif is_whole(divisor):
-        if real_t is float:
-            divide_whole_float(row, n, d, NULL, NULL)
-        else:
-            divide_whole_double(row, n, d, NULL, NULL)
     elif real_t is float and <double> d != divisor:
         # Half precision: the divisor of a user's own, which may be 0 or infinite as float.
         for x in range(n):
@@ -58,17 +39,11 @@ cdef inline void divide(real_t* row, ptrdiff_t n, double divisor) noexcept nogil
 
 
 cdef inline void divide_each(
-    real_t* row, const double* divisors64, const float* divisors32, ptrdiff_t apart, ptrdiff_t n
+    real_t* row, const double* divisors64, const float* divisors32, ptrdiff_t n
 ) noexcept nogil:
-    """Divide each value by its own divisor; `apart` elements behind them lie their reciprocals, where it is not 0."""
+    """Divide each value by its own divisor."""
     cdef ptrdiff_t x
     cdef real_t v
-    if apart:
-        if real_t is float:
-            divide_whole_float(row, n, 1, divisors32, divisors32 + apart)
-        else:
-            divide_whole_double(row, n, 1, divisors64, divisors64 + apart)
-        return
     for x in range(n):
         if real_t is float:
             v = row[x] / divisors32[x]
@@ -101,24 +76,15 @@ cdef inline sum_t quotient(sum_t a, sum_t b, const rounding_t rounding) noexcept
     return q + 1 if r > b - r or (r == b - r and q & 1) else q
 
 
-cdef inline real_t real_quotient(
-    real_t a, real_t b, real_t reciprocal, const rounding_t rounding, const bint whole_divisor
-) noexcept nogil:
+cdef inline real_t real_quotient(real_t a, real_t b, const rounding_t rounding) noexcept nogil:
     """Divide whole numbers, |a| < 2**22 in float or 2**51 in double and b > 0, and round as asked.
 
-    Of a `whole_divisor`, up to MOST_DIVISOR, the reciprocal is used. That is exact, and a loop over it is one over
-    vectors. Whole numbers, and halves of them, are themselves float, and a quotient that is none of these lies
-    1 / (2 * b) or more from all of them: more than it is rounded by, which is at most 2**-24 (2**-53) of |a / b|. A b
-    that float cannot hold is so large that only the sign of a matters.
+    That is exact, and a loop over it is one over vectors. Whole numbers, and halves of them, are themselves float, and
+    a quotient that is none of these lies 1 / (2 * b) or more from all of them: more than it is rounded by, which is at
+    most 2**-24 (2**-53) of |a / b|. A b that float cannot hold is so large that only the sign of a matters.
     """
-    cdef real_t q
+    cdef real_t q = a / b
     cdef real_t whole
-    if not whole_divisor:
-        q = a / b
-    elif real_t is float:
-        q = quotient_float(a, b, reciprocal)
-    else:
-        q = quotient_double(a, b, reciprocal)
     if real_t is float:
         if rounding == HALF_EVEN:
             return rintf(q)
@@ -166,29 +132,23 @@ cdef inline void divide_integers(sum_t* row, ptrdiff_t n, double divisor, const 
     cdef int exponent
     cdef int places = 0
     if 1 <= divisor <= 9007199254740992.0 and divisor == <double> <int64_t> divisor:
-        if sizeof(sum_t) > 4:
-            d = <sum_t> <int64_t> divisor
-            for x in range(n):
+        d = <sum_t> <int64_t> divisor
+        if sizeof(sum_t) <= 4 and (divisor == 2 or divisor == 4 or divisor == 16):
+            # Each a loop of its own, with constant shifts.
+            if divisor == 2:
+                shift_integers(row, n, 1, rounding)
+            elif divisor == 4:
+                shift_integers(row, n, 2, rounding)
+            else:
+                shift_integers(row, n, 4, rounding)
+            return
+        for x in range(n):
+            if sum_t is int16_t:
+                row[x] = <sum_t> real_quotient(<float> row[x], <float> divisor, rounding)
+            elif sum_t is int32_t:
+                row[x] = <sum_t> real_quotient(<double> row[x], divisor, rounding)
+            else:
                 row[x] = quotient(row[x], d, rounding)
-        elif divisor == 2:
-            shift_integers(row, n, 1, rounding)
-        elif divisor == 4:
-            shift_integers(row, n, 2, rounding)
-        elif divisor == 16:
-            shift_integers(row, n, 4, rounding)
-        elif is_whole(divisor):
-            for x in range(n):
-                if sum_t is int16_t:
-                    row[x] = <sum_t> real_quotient(
-                        <float> row[x], <float> divisor, <float> 1 / <float> divisor, rounding, True)
-                elif sum_t is int32_t:
-                    row[x] = <sum_t> real_quotient(<double> row[x], divisor, 1 / divisor, rounding, True)
-        else:
-            for x in range(n):
-                if sum_t is int16_t:
-                    row[x] = <sum_t> real_quotient(<float> row[x], <float> divisor, <float> 0, rounding, False)
-                elif sum_t is int32_t:
-                    row[x] = <sum_t> real_quotient(<double> row[x], divisor, <double> 0, rounding, False)
         return
     # The divisor is sign * odd * 2**exponent.
     memcpy(&bits, &divisor, sizeof(bits))
@@ -244,23 +204,13 @@ cdef inline void divide_scaled(
 
 
 cdef inline void divide_integers_each(
-    sum_t* row, const double* divisors64, const float* divisors32, ptrdiff_t apart, ptrdiff_t n,
-    const rounding_t rounding,
+    sum_t* row, const double* divisors64, const float* divisors32, ptrdiff_t n, const rounding_t rounding
 ) noexcept nogil:
     cdef ptrdiff_t x
-    if apart and sizeof(sum_t) <= 4:
-        for x in range(n):
-            if sum_t is int16_t:
-                row[x] = <sum_t> real_quotient(
-                    <float> row[x], divisors32[x], divisors32[apart + x], rounding, True)
-            elif sum_t is int32_t:
-                row[x] = <sum_t> real_quotient(
-                    <double> row[x], divisors64[x], divisors64[apart + x], rounding, True)
-        return
     for x in range(n):
         if sum_t is int16_t:
-            row[x] = <sum_t> real_quotient(<float> row[x], divisors32[x], <float> 0, rounding, False)
+            row[x] = <sum_t> real_quotient(<float> row[x], divisors32[x], rounding)
         elif sum_t is int32_t:
-            row[x] = <sum_t> real_quotient(<double> row[x], divisors64[x], <double> 0, rounding, False)
+            row[x] = <sum_t> real_quotient(<double> row[x], divisors64[x], rounding)
         else:
             row[x] = quotient(row[x], <sum_t> <int64_t> divisors64[x], rounding)

@@ -95,7 +95,7 @@ cdef ptrdiff_t forward_flat(const void* job, char* scratch, ptrdiff_t begin, ptr
         if plan.average and not plan.uniform:
             for p in range(count):
                 leaves.divide_each(
-                    target + p * cells * leaves.value, planes.divisors, planes.divisors32, planes.reciprocals, cells)
+                    target + p * cells * leaves.value, planes.divisors, planes.divisors32, cells)
         if plan.average and plan.uniform:
             leaves.divide(target, count * cells, plan.divisor)
         if plan.average and leaves.settle != NULL:

@@ -14,7 +14,7 @@ ctypedef void (*windows_fn)(
 ctypedef void (*fill_fn)(void* dst, ptrdiff_t n, void* reducer) noexcept nogil
 ctypedef void (*divide_fn)(void* row, ptrdiff_t n, double divisor) noexcept nogil
 ctypedef void (*divide_each_fn)(
-    void* row, const double* divisors64, const float* divisors32, ptrdiff_t apart, ptrdiff_t n) noexcept nogil
+    void* row, const double* divisors64, const float* divisors32, ptrdiff_t n) noexcept nogil
 
 
 cdef struct leaves_t:

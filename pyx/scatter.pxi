@@ -64,7 +64,7 @@ cdef ptrdiff_t scatter_stacks(const void* job, char* scratch, ptrdiff_t begin, p
         begin * plan.axes[0].output_size * height.output_size * plan.axes[2].output_size * size)
     cdef const char* values
     cdef const int64_t* index
-    cdef ptrdiff_t count, p, n, plane
+    cdef ptrdiff_t count, p, n, plane, first
     start_pieces(plan, argmax, argmax_memory)
     while piece < end * per_plane:
         count = min(plan.pieces.stacked, end * per_plane - piece)
@@ -72,7 +72,17 @@ cdef ptrdiff_t scatter_stacks(const void* job, char* scratch, ptrdiff_t begin, p
             return -1
         argmax_pieces(plan, argmax, pooling.input, NULL, found, argmax_memory, piece, count)
         index = found
-        for p in range(piece, piece + count):
+        first = piece
+        while per_plane == 1 and leaves.sum.load == NULL and first + 4 <= piece + count:
+            # Additions to one plane wait for each other.
+            n = height.output_size * plan.axes[2].output_size
+            sums = pooling.grad_input + first * elements * size
+            memset(sums, 0, 4 * elements * size)
+            leaves.scatter_four(sums, gradient, index, n, n, elements, False, False)
+            gradient += 4 * n * size
+            index += 4 * n
+            first += 4
+        for p in range(first, piece + count):
             plane = p // per_plane
             if leaves.sum.load == NULL:
                 sums = pooling.grad_input + plane * elements * size

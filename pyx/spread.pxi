@@ -328,7 +328,7 @@ cdef void divide_places(
                 laid = of_row
         out = division.dst + row * width * leaves.value
         memcpy(out, division.src + row * width * leaves.value, n * width * leaves.value)
-        leaves.divide_each(out, divisors.each + at * width, divisors.each32 + at * width, 0, n * width)
+        leaves.divide_each(out, divisors.each + at * width, divisors.each32 + at * width, n * width)
         if divisors.any_empty:
             for x in range(n * width):
                 if divisors.each[at * width + x] == 0:

@@ -305,8 +305,7 @@ cdef ptrdiff_t forward_stacks(const void* job, char* scratch, ptrdiff_t begin, p
             else:
                 for p in range(count):
                     leaves.divide_each(
-                        target + p * result_plane * leaves.value, planes.divisors, planes.divisors32,
-                        planes.reciprocals, result_plane)
+                        target + p * result_plane * leaves.value, planes.divisors, planes.divisors32, result_plane)
             if leaves.settle != NULL:
                 leaves.settle(target, n * planes.result_columns, plan.number_divisor)
         line = result

@@ -75,7 +75,8 @@ cdef inline strip_t strip_of(const plan_t* plan) noexcept nogil:
     strip.padded_rows = round_up(strip.rows, STRIP)
     taps = plan.axes[2].kernel_size
     strip.outputs = max(STRIP // (taps * plan.inner), 1) * taps
-    strip.kept = (strip.outputs + taps) * plan.inner + 2 * STRIP
+    # A ring, in which what comes next does not reach those that windows still see.
+    strip.kept = round_up((strip.outputs + taps) * plan.inner, STRIP) + STRIP
     return strip
 
 
@@ -141,7 +142,7 @@ cdef void divide_strip(
             each[i] = of_rows[i] * of_column
             each32[i] = <float> each[i]
         for i in range(o * plan.inner, (o + 1) * plan.inner):
-            leaves.divide_each(values + i * padded_rows * leaves.value, each, each32, 0, padded_rows)
+            leaves.divide_each(values + i * padded_rows * leaves.value, each, each32, padded_rows)
 
 
 cdef ptrdiff_t forward_strips(const void* job, char* scratch, ptrdiff_t begin, ptrdiff_t end) noexcept nogil:
@@ -169,7 +170,7 @@ cdef ptrdiff_t forward_strips(const void* job, char* scratch, ptrdiff_t begin, p
     cdef char* padding = take_scratch(&scratch, column * size)
     cdef const void** lines = <const void**> take_scratch(&scratch, 2 * taps * <ptrdiff_t> sizeof(void*))
     cdef double* divisors = <double*> take_scratch(&scratch, 3 * column * <ptrdiff_t> sizeof(double))
-    cdef ptrdiff_t task, row, rows, first, stop, live, n, i, block, made, made_rows, output, outputs, at, channel
+    cdef ptrdiff_t task, row, rows, stop, live, n, i, block, made, made_rows, output, outputs, at, channel
     cdef const char* plane
     cdef char* out
     # Sums may be wider than what is stored, but zeros are zeros.
@@ -179,8 +180,8 @@ cdef ptrdiff_t forward_strips(const void* job, char* scratch, ptrdiff_t begin, p
         rows = min(strip.rows, height.output_size - row)
         plane = pooling.src + task // strips * height.input_size * in_row
         out = pooling.dst + (task // strips * height.output_size + row) * out_row
-        # Columns from `first` to `stop` are kept.
-        first = stop = 0
+        # Columns before `stop` have been made.
+        stop = 0
         output = 0
         while output < width.output_size:
             outputs = min(strip.outputs, width.output_size - output)
@@ -188,9 +189,6 @@ cdef ptrdiff_t forward_strips(const void* job, char* scratch, ptrdiff_t begin, p
                 return -1
             live = (output - width.pad_begin) * inner
             made = min(live + (width.kernel_size - 1 + outputs) * inner, columns)
-            if live > first and made + STRIP - first > strip.kept:
-                memmove(flipped, flipped + (live - first) * column * size, max(stop - live, 0) * column * size)
-                first = live
             while stop < made:
                 n = min(<ptrdiff_t> STRIP, columns - stop)
                 block = 0
@@ -206,7 +204,7 @@ cdef ptrdiff_t forward_strips(const void* job, char* scratch, ptrdiff_t begin, p
                     leaves.windows_stored(
                         down + block * STRIP * size, STRIP, lines, height.kernel_size, made_rows, n, ends, NULL)
                     block += made_rows
-                flip(flipped + (stop - first) * column * size, column, down, STRIP, column, n, size)
+                flip(flipped + stop % strip.kept * column * size, column, down, STRIP, column, n, size)
                 stop += n
             for i in range(rows):
                 fetch_to_write(
@@ -217,7 +215,7 @@ cdef ptrdiff_t forward_strips(const void* job, char* scratch, ptrdiff_t begin, p
                 for channel in range(inner):
                     for i in range(width.kernel_size - 1 + n):
                         at = live + (block + i) * inner + channel
-                        lines[i] = flipped + (at - first) * column * size if 0 <= at < columns else padding
+                        lines[i] = flipped + at % strip.kept * column * size if 0 <= at < columns else padding
                     leaves.windows(
                         pooled + (block * inner + channel) * column * size, inner * column, lines, width.kernel_size,
                         n, column, ends, NULL)

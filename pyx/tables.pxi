@@ -74,7 +74,7 @@ cdef void count_numbers(pair_t* row, ptrdiff_t n, double divisor) noexcept nogil
 
 
 cdef void count_numbers_each(
-    pair_t* row, const double* divisors64, const float* divisors32, ptrdiff_t apart, ptrdiff_t n
+    pair_t* row, const double* divisors64, const float* divisors32, ptrdiff_t n
 ) noexcept nogil:
     cdef double* parts = <double*> row
     cdef ptrdiff_t x
@@ -271,27 +271,27 @@ cdef void divide_trunc(sum_t* row, ptrdiff_t n, double divisor) noexcept nogil:
 
 
 cdef void divide_each_half_even(
-    sum_t* row, const double* divisors64, const float* divisors32, ptrdiff_t apart, ptrdiff_t n
+    sum_t* row, const double* divisors64, const float* divisors32, ptrdiff_t n
 ) noexcept nogil:
-    divide_integers_each(row, divisors64, divisors32, apart, n, HALF_EVEN)
+    divide_integers_each(row, divisors64, divisors32, n, HALF_EVEN)
 
 
 cdef void divide_each_half_up(
-    sum_t* row, const double* divisors64, const float* divisors32, ptrdiff_t apart, ptrdiff_t n
+    sum_t* row, const double* divisors64, const float* divisors32, ptrdiff_t n
 ) noexcept nogil:
-    divide_integers_each(row, divisors64, divisors32, apart, n, HALF_UP)
+    divide_integers_each(row, divisors64, divisors32, n, HALF_UP)
 
 
 cdef void divide_each_floor(
-    sum_t* row, const double* divisors64, const float* divisors32, ptrdiff_t apart, ptrdiff_t n
+    sum_t* row, const double* divisors64, const float* divisors32, ptrdiff_t n
 ) noexcept nogil:
-    divide_integers_each(row, divisors64, divisors32, apart, n, FLOOR)
+    divide_integers_each(row, divisors64, divisors32, n, FLOOR)
 
 
 cdef void divide_each_trunc(
-    sum_t* row, const double* divisors64, const float* divisors32, ptrdiff_t apart, ptrdiff_t n
+    sum_t* row, const double* divisors64, const float* divisors32, ptrdiff_t n
 ) noexcept nogil:
-    divide_integers_each(row, divisors64, divisors32, apart, n, TRUNC)
+    divide_integers_each(row, divisors64, divisors32, n, TRUNC)
 
 
 cdef void enter_roundings(sum_t* kind) noexcept:

@@ -47,12 +47,6 @@ enum { POOLING_GREATEST, POOLING_GREATEST_NUMBER, POOLING_SMALLEST, POOLING_SMAL
     : (order) == POOLING_GREATEST_NUMBER ? ~((v) <= (best)) & ((v) == (v))                                             \
     : ~((v) >= (best)) & ((v) == (v)))
 #define POOLING_BETTER_WHOLE(best, v, order) ((order) <= POOLING_GREATEST_NUMBER ? (v) > (best) : (v) < (best))
-/* The same of single elements, whose comparisons are 0 or 1. */
-#define POOLING_BETTER_ONE_REAL(best, v, order) (                                                                      \
-    (order) == POOLING_GREATEST ? !((v) <= (best)) & ((best) == (best))                                                \
-    : (order) == POOLING_SMALLEST ? !((v) >= (best)) & ((best) == (best))                                              \
-    : (order) == POOLING_GREATEST_NUMBER ? !((v) <= (best)) & ((v) == (v))                                             \
-    : !((v) >= (best)) & ((v) == (v)))
 
 #define POOLING_LOAD(VECTOR, name, from) VECTOR name; memcpy(&name, from, sizeof(name))
 
@@ -216,7 +210,7 @@ static inline __attribute__((always_inline)) void pooling_name_uint8(
 /* The argmaxes of a row of outputs under `rows` rows of input, 1 at least, whose places begin at `places`; `origin` is
    the index of the first cell of the first row. `best` may be NULL. Of whole windows there are at least as many as
    lanes. */
-#define POOLING_WINNERS(KIND, ELEMENT, LANES, VALUES, PLACES, PLACE, BETTER, BETTER_ONE)                               \
+#define POOLING_WINNERS(KIND, ELEMENT, LANES, VALUES, PLACES, PLACE, BETTER)                                           \
 static inline __attribute__((always_inline)) void pooling_keep_##KIND(                                                 \
     VALUES *best, PLACES *where, VALUES v, PLACES place, const int order                                               \
 ) {                                                                                                                    \
@@ -269,21 +263,23 @@ static inline __attribute__((always_inline)) void pooling_cut_##KIND(           
 ) {                                                                                                                    \
     for (; x < end; x++) {                                                                                             \
         ptrdiff_t at, first = x * across->stride - across->pad, last = first + across->taps;                           \
-        ptrdiff_t place = first = first > 0 ? first : 0;                                                               \
-        ELEMENT found = ((const ELEMENT *) rows[0])[first];                                                            \
+        VALUES found;                                                                                                  \
+        PLACES where;                                                                                                  \
         int row;                                                                                                       \
+        first = first > 0 ? first : 0;                                                                                 \
         last = last < across->size ? last : across->size;                                                              \
+        /* Without branches, which nobody could predict. */                                                            \
+        found = ((const ELEMENT *) rows[0])[first] - (VALUES) {0};                                                     \
+        where = (PLACES) {0} + (PLACE) first;                                                                          \
         for (row = 0; row < count; row++)                                                                              \
-            for (at = first; at < last; at++) {                                                                        \
-                ELEMENT v = ((const ELEMENT *) rows[row])[at];                                                         \
+            for (at = first; at < last; at++)                                                                          \
                 /* The first tap is no better than itself. */                                                          \
-                int taken = BETTER_ONE(found, v, order);                                                               \
-                found = taken ? v : found;                                                                             \
-                place = taken ? places[row] + at : place;                                                              \
-            }                                                                                                          \
+                pooling_keep_##KIND(                                                                                   \
+                    &found, &where, ((const ELEMENT *) rows[row])[at] - (VALUES) {0},                                  \
+                    (PLACES) {0} + (PLACE) (places[row] + at), order);                                                 \
         if (best != NULL)                                                                                              \
-            best[x] = found;                                                                                           \
-        index[x] = origin + place;                                                                                     \
+            best[x] = found[0];                                                                                        \
+        index[x] = origin + where[0];                                                                                  \
     }                                                                                                                  \
 }                                                                                                                      \
                                                                                                                        \
@@ -308,12 +304,12 @@ static inline __attribute__((always_inline)) void pooling_winners_##KIND(       
 }
 
 POOLING_WINNERS(
-    float, float, 8, pooling_floats_t, pooling_signed8_t, int32_t, POOLING_BETTER_REAL, POOLING_BETTER_ONE_REAL)
+    float, float, 8, pooling_floats_t, pooling_signed8_t, int32_t, POOLING_BETTER_REAL)
 POOLING_WINNERS(
-    double, double, 4, pooling_doubles_t, pooling_signed4_t, int64_t, POOLING_BETTER_REAL, POOLING_BETTER_ONE_REAL)
+    double, double, 4, pooling_doubles_t, pooling_signed4_t, int64_t, POOLING_BETTER_REAL)
 POOLING_WINNERS(
-    int16, int16_t, 8, pooling_signed8_t, pooling_signed8_t, int32_t, POOLING_BETTER_WHOLE, POOLING_BETTER_WHOLE)
+    int16, int16_t, 8, pooling_signed8_t, pooling_signed8_t, int32_t, POOLING_BETTER_WHOLE)
 POOLING_WINNERS(
-    uint8, uint8_t, 16, pooling_signed16_t, pooling_signed16_t, int16_t, POOLING_BETTER_WHOLE, POOLING_BETTER_WHOLE)
+    uint8, uint8_t, 16, pooling_signed16_t, pooling_signed16_t, int16_t, POOLING_BETTER_WHOLE)
 
 #endif

@@ -43,11 +43,9 @@ cdef struct planes_t:
     bint direct, direct_result
     # Or no buffer is needed: rows are as long before as after, so that windows slide along a whole stack at once.
     bint flat
-    # One divisor for each cell of a plane's result, as both types of sums take it; NULL where one holds for all. So
-    # many elements behind them lie their reciprocals, if they can be used.
+    # One divisor for each cell of a plane's result, as both types of sums take it; NULL where one holds for all.
     double* divisors
     float* divisors32
-    ptrdiff_t reciprocals
 
 
 cdef struct pieces_t:
