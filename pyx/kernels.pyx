@@ -10,7 +10,7 @@ table names. So no caller can make a kernel write beyond a buffer (tests/test_bu
 cimport cython
 from libc.math cimport NAN
 from libc.stdlib cimport free, malloc
-from libc.string cimport memcpy, memmove, memset
+from libc.string cimport memcpy, memset
 
 from across cimport (
     across, along, fill_empty, fill_identity, widen_across, widen_along, widen_group, widen_windows, windows,
