@@ -5,10 +5,13 @@
 """
 
 from libc.string cimport memcpy
-from conversions cimport sum_eights, widened
+from conversions cimport sum_eights_bfloat16, sum_eights, widened
 from reducers cimport TOTAL, combine, empty, identity
 from tuning cimport BLOCK, LANES, STRIP, WIDE_LANES
-from types cimport bfloat16_t, float16_t, int8_t, int64_t, pair_t, stored_t, uint8_t, value_t, wide_t
+from types cimport (
+    bfloat16_t, float16_t, int8_t, int16_t, int32_t, int64_t, pair_t, stored_t, uint8_t, uint16_t, uint32_t, value_t,
+    wide_t,
+)
 
 cdef extern from "c/sums.h":
     void eight_runs_float "pooling_eight_runs_float"(
@@ -20,6 +23,36 @@ cdef extern from "c/sums.h":
     double run_double "pooling_run_double"(const double* src, ptrdiff_t n) noexcept nogil
     double run_wide "pooling_run_wide"(const float* src, ptrdiff_t n) noexcept nogil
     int64_t run_bytes "pooling_run_bytes"(const uint8_t* src, ptrdiff_t n, uint8_t flip) noexcept nogil
+
+cdef extern from "c/windows.h":
+    const bint WINDOWS_IN_REGISTERS "POOLING_WINDOWS_IN_REGISTERS"
+    void windows_float "pooling_windows_float"(
+        float* dst, ptrdiff_t dst_row, const void** rows, ptrdiff_t taps, ptrdiff_t outputs, ptrdiff_t n, float* ends,
+        const int reducer) noexcept nogil
+    void windows_double "pooling_windows_double"(
+        double* dst, ptrdiff_t dst_row, const void** rows, ptrdiff_t taps, ptrdiff_t outputs, ptrdiff_t n,
+        double* ends, const int reducer) noexcept nogil
+    void windows_wide "pooling_windows_wide"(
+        double* dst, ptrdiff_t dst_row, const void** rows, ptrdiff_t taps, ptrdiff_t outputs, ptrdiff_t n,
+        double* ends, const int reducer) noexcept nogil
+    void windows_int8 "pooling_windows_int8"(
+        int8_t* dst, ptrdiff_t dst_row, const void** rows, ptrdiff_t taps, ptrdiff_t outputs, ptrdiff_t n,
+        int8_t* ends, const int reducer) noexcept nogil
+    void windows_uint8 "pooling_windows_uint8"(
+        uint8_t* dst, ptrdiff_t dst_row, const void** rows, ptrdiff_t taps, ptrdiff_t outputs, ptrdiff_t n,
+        uint8_t* ends, const int reducer) noexcept nogil
+    void windows_int16 "pooling_windows_int16"(
+        int16_t* dst, ptrdiff_t dst_row, const void** rows, ptrdiff_t taps, ptrdiff_t outputs, ptrdiff_t n,
+        int16_t* ends, const int reducer) noexcept nogil
+    void windows_uint16 "pooling_windows_uint16"(
+        uint16_t* dst, ptrdiff_t dst_row, const void** rows, ptrdiff_t taps, ptrdiff_t outputs, ptrdiff_t n,
+        uint16_t* ends, const int reducer) noexcept nogil
+    void windows_int32 "pooling_windows_int32"(
+        int32_t* dst, ptrdiff_t dst_row, const void** rows, ptrdiff_t taps, ptrdiff_t outputs, ptrdiff_t n,
+        int32_t* ends, const int reducer) noexcept nogil
+    void windows_uint32 "pooling_windows_uint32"(
+        uint32_t* dst, ptrdiff_t dst_row, const void** rows, ptrdiff_t taps, ptrdiff_t outputs, ptrdiff_t n,
+        uint32_t* ends, const int reducer) noexcept nogil
 
 
 cdef inline value_t tap_group(
@@ -96,6 +129,29 @@ cdef inline void across_step(
         across_group(dst, src, stride, 1, n, step, rows, dst_row, src_row, True, reducer)
 
 
+cdef inline void across_pixel(
+    value_t* dst, const value_t* src, ptrdiff_t stride, const int taps, const ptrdiff_t together, ptrdiff_t n,
+    ptrdiff_t rows, ptrdiff_t src_row, const int reducer,
+) noexcept nogil:
+    across_group(dst, src, stride, taps, together, 1, rows - 1, n, src_row, False, reducer)
+    across_group(
+        dst + (rows - 1) * n, src + (rows - 1) * src_row, stride, taps, n, 1, 1, 0, 0, False, reducer)
+
+
+cdef inline void across_pixels(
+    value_t* dst, const value_t* src, ptrdiff_t stride, ptrdiff_t taps, ptrdiff_t n, ptrdiff_t rows, ptrdiff_t src_row,
+    const int reducer,
+) noexcept nogil:
+    """Combine pixels of three or four channels, in rows without gaps: with every pixel but the last one a fourth value,
+    which is written over."""
+    if taps == 2:
+        across_pixel(dst, src, stride, 2, 4, n, rows, src_row, reducer)
+    elif taps == 3:
+        across_pixel(dst, src, stride, 3, 4, n, rows, src_row, reducer)
+    else:
+        across_pixel(dst, src, stride, 4, 4, n, rows, src_row, reducer)
+
+
 cdef inline void across(
     value_t* dst, const value_t* src, ptrdiff_t stride, ptrdiff_t taps, ptrdiff_t n, ptrdiff_t step,
     ptrdiff_t rows, ptrdiff_t dst_row, ptrdiff_t src_row, bint accumulate, const int reducer,
@@ -103,10 +159,20 @@ cdef inline void across(
     """``dst[x] = src[x * step] . src[x * step + stride] . ...`` over `taps` taps, for x below n, in each of `rows`."""
     if n == 1:
         across_step(dst, src, stride, taps, 1, 1, rows, dst_row, src_row, accumulate, reducer)
+    elif sizeof(value_t) > 1 and 3 <= n <= 4 and step == 1 and dst_row == n and 2 <= taps <= 4 and not accumulate and src_row > 0 and rows > 1:
+        across_pixels(dst, src, stride, taps, n, rows, src_row, reducer)
     elif step == 1:
         across_step(dst, src, stride, taps, n, 1, rows, dst_row, src_row, accumulate, reducer)
     elif step == 2 and stride == 1:
         across_step(dst, src, 1, taps, n, 2, rows, dst_row, src_row, accumulate, reducer)
+    elif value_t is float and stride == 1 and step == 3:
+        # Compilers make shuffles of these steps; others would be loops over single elements.
+        if taps == 7 and not accumulate:
+            across_group(dst, src, 1, 7, n, 3, rows, dst_row, src_row, False, reducer)
+        else:
+            across_step(dst, src, 1, taps, n, 3, rows, dst_row, src_row, accumulate, reducer)
+    elif value_t is float and stride == 1 and step == 4:
+        across_step(dst, src, 1, taps, n, 4, rows, dst_row, src_row, accumulate, reducer)
     else:
         across_step(dst, src, stride, taps, n, step, rows, dst_row, src_row, accumulate, reducer)
 
@@ -157,6 +223,32 @@ cdef inline void windows(
     There may be as many outputs as taps; `ends` has room for STRIP values a tap, and as many again.
     """
     cdef ptrdiff_t x = 0
+    if WINDOWS_IN_REGISTERS and n * <ptrdiff_t> sizeof(value_t) >= 32:
+        if value_t is float:
+            windows_float(dst, dst_row, rows, taps, outputs, n, ends, reducer)
+            return
+        elif value_t is double:
+            windows_double(dst, dst_row, rows, taps, outputs, n, ends, reducer)
+            return
+        elif reducer != TOTAL:
+            if value_t is int8_t:
+                windows_int8(dst, dst_row, rows, taps, outputs, n, ends, reducer)
+                return
+            elif value_t is uint8_t:
+                windows_uint8(dst, dst_row, rows, taps, outputs, n, ends, reducer)
+                return
+            elif value_t is int16_t:
+                windows_int16(dst, dst_row, rows, taps, outputs, n, ends, reducer)
+                return
+            elif value_t is uint16_t:
+                windows_uint16(dst, dst_row, rows, taps, outputs, n, ends, reducer)
+                return
+            elif value_t is int32_t:
+                windows_int32(dst, dst_row, rows, taps, outputs, n, ends, reducer)
+                return
+            elif value_t is uint32_t:
+                windows_uint32(dst, dst_row, rows, taps, outputs, n, ends, reducer)
+                return
     # Known lengths are worth it: 1.8 ns for eight windows, and otherwise 3.4.
     while x + STRIP <= n:
         windows_block(dst + x, dst_row, rows, taps, outputs, x, STRIP, ends, reducer)
@@ -302,6 +394,9 @@ cdef inline void widen_group(
         if stored_t is float16_t and wide_t is float:
             if step == 1:
                 done = sum_eights(dst, src, stride, taps, n, accumulate)
+        elif stored_t is bfloat16_t and wide_t is float:
+            if step == 1:
+                done = sum_eights_bfloat16(dst, src, stride, taps, n, accumulate)
         for x in range(done, n):
             if accumulate:
                 dst[x] = <wide_t> (dst[x] + widened_group(src + x * step, stride, taps, dst))
@@ -374,6 +469,10 @@ cdef inline void widen_windows(
 ) noexcept nogil:
     """Sum elements as `windows` combines values."""
     cdef ptrdiff_t x = 0
+    if WINDOWS_IN_REGISTERS and n >= 4:
+        if wide_t is double and stored_t is float:
+            windows_wide(dst, dst_row, rows, taps, outputs, n, ends, TOTAL)
+            return
     while x + STRIP <= n:
         widen_windows_block(dst + x, dst_row, rows, taps, outputs, x, STRIP, ends, kind)
         x += STRIP

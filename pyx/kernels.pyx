@@ -10,12 +10,12 @@ table names. So no caller can make a kernel write beyond a buffer (tests/test_bu
 cimport cython
 from libc.math cimport NAN
 from libc.stdlib cimport free, malloc
-from libc.string cimport memcpy, memmove, memset
+from libc.string cimport memcpy, memset
 
 from across cimport (
     across, along, fill_empty, fill_identity, widen_across, widen_along, widen_group, widen_windows, windows,
 )
-from argmax cimport argmax_across, argmax_tap, name_places, taps_t
+from argmax cimport across_row_t, argmax_across, argmax_tap, has_winners, name_places, taps_t, winners
 from conversions cimport (
     BFLOAT16_INFINITY, FLOAT16_INFINITY, NAN_ABOVE, NAN_BELOW, float_to_bfloat16, float_to_float16, half_to_key,
     key_to_half, round_to_odd, saturate,
@@ -31,19 +31,21 @@ from pooling._core cimport (
     window_t, work_fn, GATHERS, Runner as AnyRunner, SPREADS,
 )
 from reducers cimport (
-    COUNT_NUMBER, GREATEST, GREATEST_NUMBER, REDUCERS_, SMALLEST, SMALLEST_NUMBER, TOTAL, TOTAL_NUMBER, better, combine,
-    greatest, greatest_number, highest, lowest, number_of, order_t, reducer_t, smallest, smallest_number, total,
+    COUNT_NUMBER, GREATEST, GREATEST_NUMBER, GREATEST_PLAIN, REDUCERS_, SMALLEST, SMALLEST_NUMBER, SMALLEST_PLAIN,
+    TOTAL, TOTAL_NUMBER, better, combine, extreme_t, greatest, greatest_number, highest, lowest, number_of, order_t,
+    reducer_t, smallest, smallest_number, total,
 )
-from scatter cimport add_run, add_spread, repeat, scatter, scatter_runs, interleave
+from scatter cimport add_run, add_spread, repeat, scatter, scatter_four, scatter_runs, interleave
 from tuning cimport (
     ADAPTIVE_CELLS, ARGMAX_LANES, BLOCK, BLOCK_SUMS, BLUR_CELLS, CACHED_BYTES, CACHED_RESULT_BYTES, CONVERTED_CELLS,
     CORE_CELLS, CORE_ROWS, COST_OF_HALVES, COST_OF_LEVEL, COST_OF_LONG, COST_OF_OVERLAP, COST_OF_RING, COST_OF_ROW,
-    COST_OF_STEP, COST_OF_STEP_16, COST_OF_STEP_8, DIVISORS, FEWEST_LANES, FEWEST_TAPS, FEW_CHANNELS, FOUND_CELLS,
-    LANES, LANES_TOGETHER, LEVELS_TO_CONVERT, LONG_BYTES, LONG_ROW_CELLS, MANY_PLANES, MAP_BYTES, MOST_LEVELS,
-    MOST_NORMS, MOST_OF_RUNS, MOST_PHASES, MOST_POWERS, MOST_REACH, MOST_TAPS, PIECE, PIXEL_CHANNELS, ROUNDINGS_OF_ROWS,
-    RUNGS, RUN_CELLS, RUN_CHANNELS, RUN_OVERLAP, SEARCHED_ADAPTIVE_TAPS, SEARCHED_ROW, SEARCHED_TAPS, SPARSE_OUTPUTS,
-    SPREAD_CELLS, SPREAD_ROW_CELLS, STACK_CELLS, STRIP, SUMS_BYTES, TAPS, TILE_OUTPUTS, TILE_SIDE, TOGETHER,
-    LYING_BYTES, MOST_VIEWED_BYTES, VIEWED_BYTES,
+    COST_OF_STEP, COST_OF_STEP_16, COST_OF_STEP_8, DIVISORS, FEWEST_IN_REGISTERS, FEWEST_LANES, FEWEST_TAPS,
+    FEW_CHANNELS, FOUND_CELLS, LANES, LANES_TOGETHER, LEVELS_TO_CONVERT, LONG_BYTES, LONG_ROW_CELLS, LYING_BYTES,
+    MANY_PLANES, MAP_BYTES, MOST_LEVELS, MOST_LINES, MOST_LONG_ROWS, MOST_NORMS, MOST_OF_RUNS, MOST_PHASES,
+    MOST_POWERS, MOST_REACH, MOST_TAPS, MOST_VIEWED_BYTES, PIECE, PIXEL_CHANNELS, ROUNDINGS_OF_ROWS, RUNGS, RUN_CELLS,
+    RUN_CHANNELS, RUN_OVERLAP, SEARCHED_ADAPTIVE_TAPS, SEARCHED_ROW, SEARCHED_TAPS, SPARSE_OUTPUTS, SPREAD_CELLS,
+    SPREAD_ROW_CELLS, STACK_CELLS, STRIP, STRIP_CHANNELS, SUMS_BYTES, TAPS, TILE_OUTPUTS, TILE_SIDE, TOGETHER,
+    VIEWED_BYTES,
 )
 from types cimport (
     bfloat16_t, bits_t, float16_t, int8_t, int16_t, int32_t, int64_t, int128_t, integer_t, offset_t, pair_t, real_t,

@@ -28,6 +28,8 @@ cdef struct leaves_t:
     # NULL where rows hold the array's own dtype.
     convert_fn store
     across_fn across, across_stored
+    # The same for elements without NaN, which takes a third of the work; NULL where NaN makes no difference.
+    across_fn across_plain
     along_fn along, along_stored
     # NULL where long windows are not made in strips.
     windows_fn windows, windows_stored
@@ -45,6 +47,10 @@ cdef struct leaves_t:
 ctypedef void (*take_fn)(
     void* best, void* where, const void* src, int64_t here, ptrdiff_t n, ptrdiff_t step, void* reducer
 ) noexcept nogil
+ctypedef void (*winners_fn)(
+    void* best, int64_t* index, const void** rows, const int32_t* places, int count, const across_row_t* across,
+    int64_t origin, void* reducer
+) noexcept nogil
 ctypedef void (*argmax_fn)(
     void* best, void* where, const void* src, const void* places, const taps_t* taps, int64_t here, ptrdiff_t n,
     ptrdiff_t step, ptrdiff_t rows, ptrdiff_t dst_row, ptrdiff_t src_row, bint accumulate, void* reducer
@@ -59,6 +65,8 @@ cdef struct argmax_t:
     take_fn take_wide
     first_equal_fn first_equal
     fill_fn identity, empty
+    # NULL for the dtypes that c/winners.h has no loops for.
+    winners_fn winners
     # Whether offsets need 64 bits, and whether indices are streamed.
     bint wide, streams
     # Whether values are held in keys, of which long windows are made, and by what they are turned in them.
@@ -75,6 +83,10 @@ ctypedef ptrdiff_t (*scatter_fn)(
     void* dst, const void* src, const int64_t* index, ptrdiff_t n, ptrdiff_t inner, ptrdiff_t channels,
     ptrdiff_t first, ptrdiff_t cells, bint checked, bint skip
 ) noexcept nogil
+ctypedef ptrdiff_t (*scatter_four_fn)(
+    void* dst, const void* src, const int64_t* index, ptrdiff_t n, ptrdiff_t apart, ptrdiff_t cells, bint checked,
+    bint skip
+) noexcept nogil
 ctypedef void (*scatter_runs_fn)(
     void* dst, const void* src, const int64_t* index, ptrdiff_t n, ptrdiff_t inner, ptrdiff_t channels,
     ptrdiff_t first, ptrdiff_t cells
@@ -89,4 +101,5 @@ cdef struct gradient_t:
     add_run_fn add_run
     interleave_fn interleave
     scatter_fn scatter
+    scatter_four_fn scatter_four
     scatter_runs_fn scatter_runs

@@ -64,7 +64,7 @@ cdef ptrdiff_t scatter_stacks(const void* job, char* scratch, ptrdiff_t begin, p
         begin * plan.axes[0].output_size * height.output_size * plan.axes[2].output_size * size)
     cdef const char* values
     cdef const int64_t* index
-    cdef ptrdiff_t count, p, n, plane
+    cdef ptrdiff_t count, p, n, plane, first
     start_pieces(plan, argmax, argmax_memory)
     while piece < end * per_plane:
         count = min(plan.pieces.stacked, end * per_plane - piece)
@@ -72,7 +72,17 @@ cdef ptrdiff_t scatter_stacks(const void* job, char* scratch, ptrdiff_t begin, p
             return -1
         argmax_pieces(plan, argmax, pooling.input, NULL, found, argmax_memory, piece, count)
         index = found
-        for p in range(piece, piece + count):
+        first = piece
+        while per_plane == 1 and leaves.sum.load == NULL and first + 4 <= piece + count:
+            # Additions to one plane wait for each other.
+            n = height.output_size * plan.axes[2].output_size
+            sums = pooling.grad_input + first * elements * size
+            memset(sums, 0, 4 * elements * size)
+            leaves.scatter_four(sums, gradient, index, n, n, elements, False, False)
+            gradient += 4 * n * size
+            index += 4 * n
+            first += 4
+        for p in range(first, piece + count):
             plane = p // per_plane
             if leaves.sum.load == NULL:
                 sums = pooling.grad_input + plane * elements * size
@@ -218,6 +228,41 @@ cdef inline ptrdiff_t scatter_few(
     return scatter_few_of(sum, dst, <const double*> gradients, index, n, first, cells, checked, skip)
 
 
+cdef inline ptrdiff_t scatter_given(
+    const scattering_t* pooling, char* scratch, ptrdiff_t plane, ptrdiff_t planes
+) noexcept nogil:
+    """Send the gradients of whole planes of one channel to the elements that given indices name, not row by row.
+
+    Returns the position of the first index that names no element, -1, or -2 where it shall stop.
+    """
+    cdef const plan_t* plan = pooling.plan
+    cdef const gradient_t* leaves = pooling.leaves
+    cdef ptrdiff_t size = leaves.sum.storage
+    cdef ptrdiff_t elements = plane_cells(plan)
+    cdef ptrdiff_t outputs = plan.axes[0].output_size * plan.axes[1].output_size * plan.axes[2].output_size
+    cdef ptrdiff_t at = plane * outputs
+    cdef bint skip = has_empty_windows(plan)
+    cdef char* dst = pooling.grad_input + plane * elements * size
+    cdef ptrdiff_t n, bad
+    cdef ptrdiff_t x = 0
+    cdef ptrdiff_t first = -1
+    memset(dst, 0, planes * elements * size)
+    while x < outputs:
+        n = min(outputs - x, <ptrdiff_t> TOGETHER)
+        if is_stopped(scratch, 4 * planes * n):
+            return -2
+        if planes == 4:
+            bad = leaves.scatter_four(
+                dst, pooling.grad_output + (at + x) * size, pooling.indices + at + x, n, outputs, elements, True, skip)
+        else:
+            bad = leaves.scatter(
+                dst, pooling.grad_output + (at + x) * size, pooling.indices + at + x, n, 1, 1, 0, elements, True, skip)
+        if bad >= 0 and (first < 0 or at + x + bad < first):
+            first = at + x + bad
+        x += n
+    return first
+
+
 cdef ptrdiff_t scatter_planes(const void* job, char* scratch, ptrdiff_t begin, ptrdiff_t end) noexcept nogil:
     """Send each gradient to the element that its index names, for parts begin to end of planes.
 
@@ -252,6 +297,15 @@ cdef ptrdiff_t scatter_planes(const void* job, char* scratch, ptrdiff_t begin, p
     # Neighbours then share their argmax more often than not.
     cdef bint in_runs = not checked and inner <= RUN_CHANNELS and span_of(&plan.axes[2]) >= (
         RUN_OVERLAP * plan.axes[2].stride)
+    if checked and inner == 1 and leaves.sum.load == NULL:
+        task = begin
+        while task < end:
+            n = 4 if task + 4 <= end else 1
+            bad = scatter_given(pooling, scratch, task, n)
+            if bad != -1:
+                return max(bad, -1)
+            task += n
+        return -1
     for task in range(begin, end):
         row.outer = task // parts
         part = task % parts

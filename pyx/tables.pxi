@@ -156,6 +156,16 @@ cdef void across_as(
     across(dst, src, stride, taps, n, step, rows, dst_row, src_row, accumulate, number_of(reducer))
 
 
+cdef void across_plain_as(
+    real_t* dst, const real_t* src, ptrdiff_t stride, ptrdiff_t taps, ptrdiff_t n, ptrdiff_t step, ptrdiff_t rows,
+    ptrdiff_t dst_row, ptrdiff_t src_row, bint accumulate, extreme_t* reducer,
+) noexcept nogil:
+    if extreme_t is greatest:
+        across(dst, src, stride, taps, n, step, rows, dst_row, src_row, accumulate, GREATEST_PLAIN)
+    else:
+        across(dst, src, stride, taps, n, step, rows, dst_row, src_row, accumulate, SMALLEST_PLAIN)
+
+
 cdef void along_as(
     value_t* dst, const value_t* src, ptrdiff_t n, ptrdiff_t step, ptrdiff_t taps, ptrdiff_t dst_step,
     bint accumulate, reducer_t* reducer,
@@ -207,6 +217,13 @@ cdef void argmax_as(
 ) noexcept nogil:
     argmax_across(
         best, where, src, places, taps, <int32_t> here, n, step, rows, dst_row, src_row, accumulate, number_of(reducer))
+
+
+cdef void winners_as(
+    value_t* best, int64_t* index, const void** rows, const int32_t* places, int count, const across_row_t* across,
+    int64_t origin, order_t* reducer,
+) noexcept nogil:
+    winners(best, index, rows, places, count, across, origin, number_of(reducer))
 
 
 cdef void load_float16_nan_above(int16_t* dst, const uint16_t* src, ptrdiff_t n) noexcept nogil:
@@ -313,10 +330,10 @@ cdef void enter(value_t* kind, reducer_t* reducer, leaves_t* leaves) noexcept:
     leaves.across = <across_fn> across_as[value_t, reducer_t]
     leaves.along = <along_fn> along_as[value_t, reducer_t]
     leaves.across_stored = leaves.across
+    leaves.across_plain = NULL
     leaves.along_stored = leaves.along
     leaves.windows = NULL
-    # Smaller values are flipped one by one, which costs more than a ladder.
-    if reducer_t is not total and 4 <= sizeof(value_t) <= 8:
+    if reducer_t is not total and sizeof(value_t) <= 8:
         leaves.windows = <windows_fn> windows_as[value_t, reducer_t]
     leaves.windows_stored = leaves.windows
     leaves.pick = NULL
@@ -343,6 +360,9 @@ cdef void enter_argmax(value_t* kind, order_t* reducer, argmax_t* argmax) noexce
     argmax.across = <argmax_fn> argmax_as[value_t, order_t]
     argmax.take_wide = <take_fn> argmax_tap_as[value_t, order_t]
     argmax.first_equal = <first_equal_fn> first_equal[value_t]
+    argmax.winners = NULL
+    if has_winners(kind):
+        argmax.winners = <winners_fn> winners_as[value_t, order_t]
     argmax.identity = <fill_fn> identity_as[value_t, order_t]
     argmax.empty = <fill_fn> empty_as[value_t, order_t]
 
@@ -354,7 +374,7 @@ cdef void convert(leaves_t* leaves, ptrdiff_t storage, convert_fn load, convert_
     leaves.store = store
     leaves.across_stored = NULL
     leaves.along_stored = NULL
-    leaves.windows = NULL
+    leaves.windows_stored = NULL
 
 
 cdef void enter_wide(wide_t* wide, stored_t* stored, convert_fn store, leaves_t* leaves) noexcept:
@@ -399,6 +419,11 @@ cdef void enter_order(value_t* kind, int number) noexcept:
         ARGMAX[SMALLEST_NUMBER][number] = ARGMAX[SMALLEST][number]
 
 
+cdef void enter_plain(real_t* kind, int number) noexcept:
+    LEAVES[GREATEST][number].across_plain = <across_fn> across_plain_as[real_t, greatest]
+    LEAVES[SMALLEST][number].across_plain = <across_fn> across_plain_as[real_t, smallest]
+
+
 cdef void enter_half(
     int number, convert_fn nan_above, convert_fn nan_below, fill_fn none_greatest, fill_fn none_smallest,
 ) noexcept:
@@ -423,6 +448,7 @@ cdef void enter_gradient(real_t* kind, int number) noexcept:
     GRADIENTS[number].add_run = <add_run_fn> add_run[real_t]
     GRADIENTS[number].interleave = <interleave_fn> interleave[real_t]
     GRADIENTS[number].scatter = <scatter_fn> scatter[real_t]
+    GRADIENTS[number].scatter_four = <scatter_four_fn> scatter_four[real_t]
     GRADIENTS[number].scatter_runs = <scatter_runs_fn> scatter_runs[real_t]
 
 
@@ -470,6 +496,8 @@ cdef void enter_all() noexcept:
         <fill_fn> bfloat16_none_greatest, <fill_fn> bfloat16_none_smallest)
     enter_order(<float*> NULL, FLOAT32)
     enter_order(<double*> NULL, FLOAT64)
+    enter_plain(<float*> NULL, FLOAT32)
+    enter_plain(<double*> NULL, FLOAT64)
     enter_wide(<float*> NULL, <float16_t*> NULL, <convert_fn> float_to_float16, &LEAVES[TOTAL][FLOAT16])
     enter_wide(<float*> NULL, <bfloat16_t*> NULL, <convert_fn> float_to_bfloat16, &LEAVES[TOTAL][BFLOAT16])
     enter(<float*> NULL, <total*> NULL, &LEAVES[TOTAL][FLOAT32])

@@ -56,6 +56,8 @@ cdef enum:
     # Taps of windows that are worth a ladder, and cells of a band of such windows.
     LONG = 8
     LADDER_CELLS = 1 << 13
+    # Most rows of long windows that are combined by their ends and beginnings.
+    MOST_LONG_ROWS = 64
     # Rungs above the elements themselves: enough for 4**31 taps.
     RUNGS = 32
 
@@ -76,6 +78,8 @@ cdef enum:
     # Taps of windows that are made in strips: at least so many that it pays, and at most so many, since memory grows
     # with them, and rounding errors of sums.
     FEWEST_TAPS = 20
+    # Most channels of a pixel there; vectors are full of more channels as they lie.
+    STRIP_CHANNELS = 4
     MOST_TAPS = 512
 
     # --- cores ---
@@ -98,6 +102,10 @@ cdef enum:
     STRAIGHT = 32
     # Channels of a pixel whose taps are compared pixel by pixel: from twice as many on they fill vectors.
     FEW_CHANNELS = 32
+    # Fewest whole windows of a row whose taps are compared in registers, one vector of bytes at least, and most rows
+    # of such a window: 3 x 3 in three dimensions.
+    FEWEST_IN_REGISTERS = 16
+    MOST_LINES = 9
     # Argmaxes that are held side by side within a wide window.
     ARGMAX_LANES = 64
 

@@ -5,7 +5,7 @@ Compiled once, without instruction-set flags, into pooling._core; kernels.pyx ci
 named pooling since Cython takes the name of a module from there.
 """
 
-from tuning cimport BLOCK, LANES, LONG, WORKING_BYTES
+from tuning cimport BLOCK, LANES, LONG, MOST_LONG_ROWS, STRIP, WORKING_BYTES
 from types cimport int64_t
 from views cimport maps_t
 
@@ -234,7 +234,9 @@ cdef inline ptrdiff_t bands_cells(const plan_t* plan) noexcept nogil:
     if climbs(&plan.axes[2]):
         rungs = ladder_cells(plan.axes[2].kernel_size, plan.band * row)
     if climbs_rows(plan):
-        rungs = max(rungs, ladder_cells(height.kernel_size, rows_spanned(height, plan.band) * row))
+        rungs = max(
+            rungs, ladder_cells(height.kernel_size, rows_spanned(height, plan.band) * row)
+            + (min(height.kernel_size, <ptrdiff_t> MOST_LONG_ROWS) + 1) * STRIP)
     return cells + rungs
 
 
