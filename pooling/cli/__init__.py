@@ -21,6 +21,7 @@ what it needs when it runs.
 from __future__ import annotations
 
 import argparse
+import difflib
 import os
 import signal
 import sys
@@ -86,7 +87,10 @@ def main(arguments: Sequence[str] | None = None) -> int:
     try:
         with _stopped_by_signals():
             try:
-                _parser().parse_args(arguments, options)
+                parser = _parser()
+                _, unknown = parser.parse_known_args(arguments, options)
+                if unknown:
+                    parser.refuse(unknown, options)
                 code: int = options.run(options)
             finally:
                 _flush()
@@ -180,10 +184,21 @@ def _unforeseen(options: argparse.Namespace, error: Exception) -> int:
 
 
 class _Parser(argparse.ArgumentParser):
-    """Says what is wrong without printing signs that arguments bring along."""
+    """Says what is wrong in one sentence, without printing signs that arguments bring along."""
 
     def error(self, message: str) -> NoReturn:
-        super().error(sentence_of(message))
+        # No usage before it, in whose lines the sentence would be lost.
+        self.exit(COULD_NOT_RUN, f"{self.prog}: {sentence_of(message)}; {self.prog} --help has all options\n")
+
+    def refuse(self, unknown: Sequence[str], options: argparse.Namespace) -> NoReturn:
+        """Say which arguments no command knows, and what is probably meant."""
+        command = next((each for each in _commands(self) if each.prog == f"{self.prog} {options.command}"), self)
+        first = next((each for each in unknown if each.startswith("-")), unknown[0])
+        name = first.partition("=")[0]
+        near = difflib.get_close_matches(name, command._option_string_actions, 1, 0.6)
+        meant = f"; do you mean {near[0]}?" if near else ""
+        what = "option" if first.startswith("-") else "further argument"
+        command.error(f"it has no {what} {name}{meant}")
 
     def _print_message(self, message: str, file: Any = None) -> None:
         # The original hides that a disk is full.
@@ -201,6 +216,13 @@ def _parser() -> argparse.ArgumentParser:
         command.add(commands)
     parser.set_defaults(run=lambda options: _help(parser))
     return parser
+
+
+def _commands(parser: argparse.ArgumentParser) -> Iterator[argparse.ArgumentParser]:
+    """Yield the parsers of commands."""
+    for action in parser._actions:
+        if isinstance(action, argparse._SubParsersAction):
+            yield from action.choices.values()
 
 
 def _help(parser: argparse.ArgumentParser) -> int:

@@ -16,7 +16,7 @@ import torch
 from torch import Tensor
 
 from pooling.arguments import per_axis
-from pooling.errors import type_error
+from pooling.errors import compiled_where, type_error
 from pooling.families.fractional import fractional_sizes
 from pooling.families.unpooling import unpool_size
 from pooling.geometry import padding_pairs, strides_of
@@ -47,6 +47,8 @@ WIDENED = frozenset(
 _autocast = torch._C._is_any_autocast_enabled
 _is_compiling = torch.compiler.is_compiling
 _is_grad_enabled = torch.is_grad_enabled
+_is_followed = torch.compiler.is_dynamo_compiling
+compiled_where(_is_followed)
 
 
 # ---------------------------------------------------------------------------------------------------------------------
@@ -121,6 +123,8 @@ def _widened(name: str, tensor: Tensor) -> Tensor:
 
 def _explaining(name: str, input: Any, call: Callable[[], Any]) -> Any:
     """Call an operator; say what is wrong with a tensor that none takes."""
+    if _is_followed():
+        return call()  # the compiler says what its operators refuse
     try:
         return call()
     except (AttributeError, NotImplementedError, RuntimeError, TypeError) as error:

@@ -23,7 +23,7 @@ from pooling.signs import first_line
 
 from ..graph import Graph
 from ..network import NetworkError
-from .files import EXPORTED, PICKLES, about_file, about_missing
+from .files import EXPORTED, OF_ULTRALYTICS, PICKLES, about_file, about_missing, yaml_of
 
 __all__ = ["LIBRARIES", "from_source", "is_source"]
 
@@ -79,6 +79,8 @@ def from_source(text: str, input_shape: InputShape | None = None) -> Graph:
     library, _, name = text.partition(":")
     if library not in LIBRARIES and suffix in PICKLES:
         raise NetworkError(about_file(text) or about_missing(text))
+    if library in LIBRARIES and suffix in WEIGHT_FILES:
+        raise NetworkError(_about_weights(library, Path(name)))
     torch = _needed("torch", text)
     if library in LIBRARIES:
         _needed(LIBRARIES[library].package, text)
@@ -110,6 +112,20 @@ def from_source(text: str, input_shape: InputShape | None = None) -> Graph:
             f"input_shape={example}), or for several inputs --input NAME=1x3x224x224 for each"
         )
     return from_module(made.module, shape, name=text, notes=notes, made_for=made.shape)
+
+
+WEIGHT_FILES = (*PICKLES, ".safetensors", ".onnx", EXPORTED)
+"""Ends of names of files, which libraries make no networks of."""
+
+
+def _about_weights(library: str, file: Path) -> str:
+    """Say that a library was given a file, and the network that is probably in it."""
+    said = f"{library}:{file} names a file, and networks of {library} are made without weights"
+    if library == "ultralytics":
+        if OF_ULTRALYTICS.fullmatch(file.stem):
+            return f"{said}; give ultralytics:{yaml_of(file.stem)}"
+        return f"{said}; give the configuration that it was trained from, such as ultralytics:yolov8n.yaml"
+    return f"{said}; give {library}:{file.stem}"
 
 
 def _needed(package: str, text: str) -> Any:
@@ -210,9 +226,11 @@ VIDEO_FRAMES = 16
 
 def _ultralytics(torch: Any, name: str) -> Made:
     if Path(name).suffix not in (".yaml", ".yml"):
+        meant = (
+            f"ultralytics:{yaml_of(name)}" if OF_ULTRALYTICS.fullmatch(name) else "one such as ultralytics:yolov8n.yaml"
+        )
         raise NetworkError(
-            f"ultralytics:{name} is no configuration; give one such as ultralytics:yolov8n.yaml, of which the network "
-            "is made without weights"
+            f"ultralytics:{name} is no configuration; give {meant}, of which the network is made without weights"
         )
     from ultralytics import RTDETR, YOLO
     from ultralytics.utils.checks import check_yaml
