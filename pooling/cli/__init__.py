@@ -211,7 +211,7 @@ class _Parser(argparse.ArgumentParser):
             super()._print_message(message, file)
 
 
-def _parser() -> argparse.ArgumentParser:
+def _parser() -> _Parser:
     parser = _Parser("pooling", description="Pooling of arrays on CPUs, and what other runtimes make of it.")
     parser.add_argument("--version", action="version", version=f"pooling {__version__}")
     commands = parser.add_subparsers(dest="command", metavar="COMMAND")

@@ -482,13 +482,13 @@ def print_what_if(comparison: WhatIf, console: Console) -> None:
         table.add_column(Text(title, justify="right"), justify="right", no_wrap=True)
     shown = {row.last.name for each in (before, after) for row in rows(each) if len(row.stages) == 1}
     shown |= {*before.objects.heads, *after.objects.heads}
-    pairs = [
+    compared = [
         (old, new, stage.name)
         for old, new in comparison.pairs
         if (stage := new or old) is not None and stage.name in shown
     ]
-    cut = shortened_apart((names[name] for _, _, name in pairs), WIDEST_NAME)
-    for old, new, name in pairs:
+    cut = shortened_apart((names[name] for _, _, name in compared), WIDEST_NAME)
+    for old, new, name in compared:
         pair = zip(_compared(before, old), _compared(after, new), strict=True)
         table.add_row(
             Text(cut[names[name]], "" if old is not None and new is not None else "bold"),
