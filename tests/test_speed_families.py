@@ -386,7 +386,7 @@ def test_blurs_and_their_gradients_in_the_middle_of_rows(
 
 @pytest.mark.parametrize("mode", ["reflect", "zeros", "replicate"])
 def test_blurs_of_rows_that_are_hardly_longer_than_their_windows(mode: str) -> None:
-    """Where no results, or only one of each way, are made alike; pixels of two channels are made by the tables alone."""
+    """Where no results, or one of each way, are made alike; pixels of two channels are made by the tables alone."""
     for width in range(1, 14):
         x = random_array((1, 2, 3, width))
         for taps in range(1, 6):
