@@ -7,7 +7,7 @@
 from libc.string cimport memcpy
 from conversions cimport sum_eights_bfloat16, sum_eights, widened
 from reducers cimport TOTAL, combine, empty, identity
-from tuning cimport BLOCK, LANES, STRIP
+from tuning cimport BLOCK, LANES, STRIP, WIDE_LANES
 from types cimport (
     bfloat16_t, float16_t, int8_t, int16_t, int32_t, int64_t, pair_t, stored_t, uint8_t, uint16_t, uint32_t, value_t,
     wide_t,
@@ -290,6 +290,7 @@ cdef inline void sum_runs(
 cdef inline value_t run(const value_t* src, ptrdiff_t n, const int reducer) noexcept nogil:
     """Reduce n >= 1 neighbouring values."""
     cdef value_t lanes[LANES]
+    cdef value_t wide[WIDE_LANES]
     cdef value_t result
     cdef ptrdiff_t i, lane
     if reducer == TOTAL and n >= 8:
@@ -303,9 +304,23 @@ cdef inline value_t run(const value_t* src, ptrdiff_t n, const int reducer) noex
         for i in range(1, n):
             result = combine(result, src[i], reducer)
         return result
-    for lane in range(LANES):
-        lanes[lane] = src[lane]
-    i = LANES
+    i = 0
+    if reducer != TOTAL and n >= 4 * WIDE_LANES:
+        # A comparison waits for the one before it in the same lane: many lanes keep the processor busy.
+        for lane in range(WIDE_LANES):
+            wide[lane] = src[lane]
+        i = WIDE_LANES
+        while i + WIDE_LANES <= n:
+            fold(wide, src + i, WIDE_LANES, reducer)
+            i += WIDE_LANES
+        fold(wide, wide + 2 * LANES, 2 * LANES, reducer)
+        fold(wide, wide + LANES, LANES, reducer)
+        for lane in range(LANES):
+            lanes[lane] = wide[lane]
+    else:
+        for lane in range(LANES):
+            lanes[lane] = src[lane]
+        i = LANES
     while i + LANES <= n:
         fold(lanes, src + i, LANES, reducer)
         i += LANES

@@ -8,7 +8,7 @@ cdef dict addresses_of(const leaves_t* leaves):
         "across_plain": <size_t> leaves.across_plain,
         "along": <size_t> leaves.along, "along_stored": <size_t> leaves.along_stored,
         "windows": <size_t> leaves.windows, "windows_stored": <size_t> leaves.windows_stored,
-        "identity": <size_t> leaves.identity, "empty": <size_t> leaves.empty,
+        "pick": <size_t> leaves.pick, "identity": <size_t> leaves.identity, "empty": <size_t> leaves.empty,
         "divide": <size_t> leaves.divide, "divide_each": <size_t> leaves.divide_each,
         "settle": <size_t> leaves.settle,
     }
@@ -18,6 +18,7 @@ cdef dict addresses_of_argmax(const argmax_t* leaves):
     return {
         "storage": leaves.storage, "value": leaves.value, "load": <size_t> leaves.load, "store": <size_t> leaves.store,
         "across": <size_t> leaves.across, "take_wide": <size_t> leaves.take_wide,
+        "first_equal": <size_t> leaves.first_equal,
         "winners": <size_t> leaves.winners, "identity": <size_t> leaves.identity, "empty": <size_t> leaves.empty,
     }
 

@@ -11,6 +11,9 @@ ctypedef void (*along_fn)(
 ctypedef void (*windows_fn)(
     void* dst, ptrdiff_t dst_row, const void** rows, ptrdiff_t taps, ptrdiff_t outputs, ptrdiff_t n, void* ends,
     void* reducer) noexcept nogil
+ctypedef void (*pick_fn)(
+    void* dst, ptrdiff_t outputs, const void* src, ptrdiff_t src_row, ptrdiff_t rows, const int32_t* places,
+    ptrdiff_t taps, bint wide, void* reducer) noexcept nogil
 ctypedef void (*fill_fn)(void* dst, ptrdiff_t n, void* reducer) noexcept nogil
 ctypedef void (*divide_fn)(void* row, ptrdiff_t n, double divisor) noexcept nogil
 ctypedef void (*divide_each_fn)(
@@ -30,6 +33,8 @@ cdef struct leaves_t:
     along_fn along, along_stored
     # NULL where long windows are not made in strips.
     windows_fn windows, windows_stored
+    # NULL where windows that have no one step are made one by one.
+    pick_fn pick
     fill_fn identity, empty
     divide_fn divide
     divide_each_fn divide_each
@@ -50,6 +55,7 @@ ctypedef void (*argmax_fn)(
     void* best, void* where, const void* src, const void* places, const taps_t* taps, int64_t here, ptrdiff_t n,
     ptrdiff_t step, ptrdiff_t rows, ptrdiff_t dst_row, ptrdiff_t src_row, bint accumulate, void* reducer
 ) noexcept nogil
+ctypedef ptrdiff_t (*first_equal_fn)(const void* src, ptrdiff_t n, const void* value) noexcept nogil
 
 
 cdef struct argmax_t:
@@ -57,6 +63,7 @@ cdef struct argmax_t:
     convert_fn load, store
     argmax_fn across
     take_fn take_wide
+    first_equal_fn first_equal
     fill_fn identity, empty
     # NULL for the dtypes that c/winners.h has no loops for.
     winners_fn winners

@@ -179,6 +179,55 @@ cdef ptrdiff_t check_indices(const void* job, char* _scratch, ptrdiff_t begin, p
     return -1
 
 
+cdef inline ptrdiff_t pooled_cells(const plan_t* plan) noexcept nogil:
+    return plan.axes[0].output_size * plan.axes[1].output_size * plan.axes[2].output_size * plan.inner
+
+
+cdef inline bint is_sparse(const plan_t* plan, const gradient_t* leaves) noexcept nogil:
+    """Whether planes of halves have so few outputs that sums of gradients need no plane of their own."""
+    return leaves.sum.load != NULL and plan.inner == 1 and pooled_cells(plan) <= SPARSE_OUTPUTS and (
+        plane_cells(plan) >= 16 * pooled_cells(plan))
+
+
+cdef ptrdiff_t scatter_few_of(
+    const leaves_t* sum, char* dst, const real_t* gradients, const int64_t* index, ptrdiff_t n, ptrdiff_t first,
+    ptrdiff_t cells, bint checked, bint skip,
+) noexcept nogil:
+    cdef ptrdiff_t x, y
+    cdef ptrdiff_t bad = -1
+    cdef int64_t i
+    cdef real_t total
+    for x in range(n):
+        i = index[x] - first
+        if not <uint64_t> i < <uint64_t> cells:
+            if checked and not (skip and index[x] == -1) and bad < 0:
+                bad = x
+            continue
+        y = 0
+        while y < x and index[y] != index[x]:
+            y += 1
+        if y < x:
+            # It is in the sum of the first that names this cell.
+            continue
+        total = 0
+        for y in range(x, n):
+            if index[y] == index[x]:
+                total += gradients[y]
+        sum.store(dst + i * sum.storage, &total, 1)
+    return bad
+
+
+cdef inline ptrdiff_t scatter_few(
+    const leaves_t* sum, char* dst, const char* gradients, const int64_t* index, ptrdiff_t n, ptrdiff_t first,
+    ptrdiff_t cells, bint checked, bint skip,
+) noexcept nogil:
+    """Do as `scatter` for all outputs of a plane, and store the cells: zeros, and sums where indices are."""
+    memset(dst, 0, cells * sum.storage)
+    if sum.value == sizeof(float):
+        return scatter_few_of(sum, dst, <const float*> gradients, index, n, first, cells, checked, skip)
+    return scatter_few_of(sum, dst, <const double*> gradients, index, n, first, cells, checked, skip)
+
+
 cdef inline ptrdiff_t scatter_given(
     const scattering_t* pooling, char* scratch, ptrdiff_t plane, ptrdiff_t planes
 ) noexcept nogil:
@@ -242,6 +291,9 @@ cdef ptrdiff_t scatter_planes(const void* job, char* scratch, ptrdiff_t begin, p
     # Of planes in parts, indices have been checked before.
     cdef bint checked = pooling.indices != NULL and parts == 1
     cdef bint empty_windows = has_empty_windows(plan)
+    cdef bint sparse = pooling.indices != NULL and is_sparse(plan, leaves)
+    cdef ptrdiff_t pooled = pooled_cells(plan)
+    cdef double few[SPARSE_OUTPUTS]
     # Neighbours then share their argmax more often than not.
     cdef bint in_runs = not checked and inner <= RUN_CHANNELS and span_of(&plan.axes[2]) >= (
         RUN_OVERLAP * plan.axes[2].stride)
@@ -276,6 +328,16 @@ cdef ptrdiff_t scatter_planes(const void* job, char* scratch, ptrdiff_t begin, p
         first *= slab
         cells *= slab
         target = pooling.grad_input + (row.outer * elements + first) * size
+        if sparse:
+            if is_stopped(scratch, cells // 8 + pooled * pooled):
+                return -1
+            at = row.outer * pooled
+            leaves.sum.load(few, pooling.grad_output + at * size, pooled)
+            bad = scatter_few(
+                &leaves.sum, target, <char*> few, pooling.indices + at, pooled, first, cells, checked, empty_windows)
+            if bad >= 0:
+                return at + bad
+            continue
         if leaves.sum.load == NULL:
             sums = target
         memset(sums, 0, cells * leaves.sum.value)

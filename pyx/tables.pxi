@@ -180,6 +180,22 @@ cdef void windows_as(
     windows(dst, dst_row, rows, taps, outputs, n, ends, number_of(reducer))
 
 
+cdef void pick_as(
+    float* dst, ptrdiff_t outputs, const float* src, ptrdiff_t src_row, ptrdiff_t rows, const int32_t* places,
+    ptrdiff_t taps, bint wide, reducer_t* reducer,
+) noexcept nogil:
+    if reducer_t is total:
+        pick_sums(dst, outputs, src, src_row, rows, places, taps, wide)
+    elif reducer_t is greatest:
+        pick_greatest(dst, outputs, src, src_row, rows, places, taps, wide)
+    elif reducer_t is smallest:
+        pick_smallest(dst, outputs, src, src_row, rows, places, taps, wide)
+    elif reducer_t is greatest_number:
+        pick_greatest_number(dst, outputs, src, src_row, rows, places, taps, wide)
+    else:
+        pick_smallest_number(dst, outputs, src, src_row, rows, places, taps, wide)
+
+
 cdef void identity_as(value_t* dst, ptrdiff_t n, reducer_t* reducer) noexcept nogil:
     fill_identity(dst, n, number_of(reducer))
 
@@ -320,6 +336,10 @@ cdef void enter(value_t* kind, reducer_t* reducer, leaves_t* leaves) noexcept:
     if reducer_t is not total and sizeof(value_t) <= 8:
         leaves.windows = <windows_fn> windows_as[value_t, reducer_t]
     leaves.windows_stored = leaves.windows
+    leaves.pick = NULL
+    if value_t is float:
+        if PICKS:
+            leaves.pick = <pick_fn> pick_as[reducer_t]
     leaves.identity = <fill_fn> identity_as[value_t, reducer_t]
     leaves.empty = <fill_fn> empty_as[value_t, reducer_t]
     leaves.divide = NULL
@@ -339,6 +359,7 @@ cdef void enter_argmax(value_t* kind, order_t* reducer, argmax_t* argmax) noexce
     argmax.store = NULL
     argmax.across = <argmax_fn> argmax_as[value_t, order_t]
     argmax.take_wide = <take_fn> argmax_tap_as[value_t, order_t]
+    argmax.first_equal = <first_equal_fn> first_equal[value_t]
     argmax.winners = NULL
     if has_winners(kind):
         argmax.winners = <winners_fn> winners_as[value_t, order_t]

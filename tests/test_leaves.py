@@ -577,6 +577,28 @@ def check_settle(leaf: Leaf, random: np.random.Generator) -> None:
         row.assert_margins(leaf)
 
 
+@checks("pick")
+def check_pick(leaf: Leaf, random: np.random.Generator) -> None:
+    call = function(leaf, POINTER, SIZE, POINTER, SIZE, SIZE, POINTER, SIZE, FLAG, POINTER)
+    for outputs, taps, wide, rows in itertools.product(range(1, 9), (2, 3), (0, 1), (1, 2, 3, 9)):
+        src_row = 8 * (1 + wide) + int(random.integers(0, 9))
+        source, _ = elements(leaf, (rows - 1) * src_row + 8 * (1 + wide), taps, random)
+        first = random.integers(0, 8 * (1 + wide) - taps + 1, outputs)
+        count = random.integers(1, taps + 1, outputs)
+        places = np.full((3, 8), -1, np.int32)
+        for t in range(taps):
+            places[t, :outputs] = np.where(t < count, first + t, -1)
+        expected = np.zeros(rows * outputs, source.dtype)
+        for row, o in itertools.product(range(rows), range(outputs)):
+            cells = source[row * src_row + first[o] :][: count[o]]
+            expected[row * outputs + o] = functools.reduce(COMBINE[leaf.policy], cells)
+        src, of_taps = Memory(source, leaf.value, random), Memory(places.ravel(), "int32", random)
+        dst = Memory(np.ones(rows * outputs), leaf.value, random)
+        call(dst.address, outputs, src.address, src_row, rows, of_taps.address, taps, wide, None)
+        dst.assert_holds(expected, (str(leaf), outputs, taps, wide, rows))
+        src.assert_untouched(leaf)
+
+
 # --- indices ----------------------------------------------------------------------------------------------------------
 
 
@@ -693,6 +715,18 @@ def check_take(leaf: Leaf, random: np.random.Generator) -> None:
         dst.assert_holds(np.where(taken, source[: n * step : step], best), (str(leaf), n, step))
         indices.assert_holds(np.where(taken, here, where), (str(leaf), n, step))
         src.assert_untouched(leaf)
+
+
+@checks("first_equal")
+def check_first_equal(leaf: Leaf, random: np.random.Generator) -> None:
+    call = function(leaf, POINTER, SIZE, POINTER, result=SIZE)
+    for n in (*sizes(leaf.value), 40, 75):
+        source = to_order(leaf.value, n, random)
+        for value in (*source[:1], *source[-1:], *to_order(leaf.value, 6, random)):
+            equal = np.isnan(source) if value != value else source == value
+            src, held = Memory(source, leaf.value, random), Memory([value], leaf.value, random)
+            found = call(src.address, n, held.address)
+            assert found == (int(np.argmax(equal)) if equal.any() else n), (str(leaf), n, value)
 
 
 # --- gradients --------------------------------------------------------------------------------------------------------
