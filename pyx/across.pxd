@@ -159,7 +159,9 @@ cdef inline void across(
     """``dst[x] = src[x * step] . src[x * step + stride] . ...`` over `taps` taps, for x below n, in each of `rows`."""
     if n == 1:
         across_step(dst, src, stride, taps, 1, 1, rows, dst_row, src_row, accumulate, reducer)
-    elif sizeof(value_t) > 1 and 3 <= n <= 4 and step == 1 and dst_row == n and 2 <= taps <= 4 and not accumulate and src_row > 0 and rows > 1:
+    elif sizeof(value_t) > 1 and 3 <= n <= 4 and step == 1 and dst_row == n and 2 <= taps <= 4 and (
+        not accumulate and src_row > 0 and rows > 1
+    ):
         across_pixels(dst, src, stride, taps, n, rows, src_row, reducer)
     elif step == 1:
         across_step(dst, src, stride, taps, n, 1, rows, dst_row, src_row, accumulate, reducer)

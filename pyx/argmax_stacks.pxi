@@ -196,8 +196,8 @@ cdef void argmax_adaptive(
 cdef inline bint in_registers(const plan_t* plan, const argmax_t* argmax) noexcept nogil:
     """Whether all taps of a window are compared in registers, by c/winners.h, and its index is written at once.
 
-    By rows first, 3 x 3 s2 over 112 x 112 x 64 took 361 us of one thread, and so 195. Where more windows share a row that
-    is the other way round: 3 x 3 s1 over 56 x 56 x 64 took 120 us by rows, and so 181.
+    By rows first, 3 x 3 s2 over 112 x 112 x 64 took 361 us of one thread, and so 195. Where more windows share a row
+    that is the other way round: 3 x 3 s1 over 56 x 56 x 64 took 120 us by rows, and so 181.
     """
     cdef const axis_t* height = &plan.axes[1]
     cdef const axis_t* width = &plan.axes[2]

@@ -373,7 +373,7 @@ GEOMETRIES: dict[str, Geometry] = {
     "strips_of_65_columns": _geometry(1, 1, 40, 65, kernel_size=(33, 20), stride=1, padding=(16, 9)),
     "strips_of_257_columns": _geometry(1, 1, 33, 257, kernel_size=(20, 21), stride=1, padding=((9, 1), (10, 10))),
     # Of pixels of few channels, each channel is a column.
-    "strips_of_pixels": _geometry(1, 3, 33, 60, kernel_size=(20, 21), stride=1, padding=((9, 1), (10, 0))),
+    "strips_of_pixels": _geometry(1, 3, 33, 70, kernel_size=(20, 21), stride=1, padding=((9, 1), (10, 0))),
     # Argmaxes of long windows are found in two parts, with lines of cells in the place of single ones.
     "long_windows_dilated": _geometry(1, 1, 40, 46, kernel_size=(18, 24), dilation=2, padding=(17, 23), stride=1),
     "long_windows_with_strides": _geometry(

@@ -429,7 +429,25 @@ def check_fill(leaf: Leaf, random: np.random.Generator) -> None:
 
 
 def divisors(leaf: Leaf, random: np.random.Generator) -> Iterator[float]:
-    yield from (1.0, 2.0, 3.0, 4.0, 7.0, 8.0, 9.0, 16.0, 49.0, 64.0, 1024.0, 255.0, 12100.0, 2.0**31, 2.0**53, -1.0, -3.0)
+    yield from (
+        1.0,
+        2.0,
+        3.0,
+        4.0,
+        7.0,
+        8.0,
+        9.0,
+        16.0,
+        49.0,
+        64.0,
+        1024.0,
+        255.0,
+        12100.0,
+        2.0**31,
+        2.0**53,
+        -1.0,
+        -3.0,
+    )
     yield from (0.1, 0.5, 1.5, 2.75, 1e-3, 1e-30, 5e-324, 1e18, 3e38, 1e39, 1e300, 2.0**62)
     yield from random.random(5) * 100
     if leaf.value in FLOATS:
