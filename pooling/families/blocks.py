@@ -914,4 +914,5 @@ def _first_extreme(part: Blocks, values: AnyArray, there: AnyArray, pooled: AnyA
     reduced(least, first, None)
     for axis, counts in enumerate(extents_of(values.shape, part.sizes, part.outputs)):
         first = np.repeat(first, counts, axis)
-    return hits & (places == first)
+    found: AnyArray = hits & (places == first)
+    return found

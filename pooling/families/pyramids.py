@@ -82,7 +82,8 @@ def pyramid_factors(
     chosen = checked_axes(function, axes, rank)
     several = sequence(factors)
     by_level = several is not None and any(sequence(entry) is not None for entry in several)
-    steps = [block_sizes(function, "factors", entry, rank, chosen) for entry in (several if by_level else [factors])]
+    entries = several if by_level and several is not None else [factors]
+    steps = [block_sizes(function, "factors", entry, rank, chosen) for entry in entries]
     if levels is None:
         most = len(steps) if by_level else MOST_LEVELS
     else:
@@ -215,7 +216,7 @@ def _masked_like(
     """Mask levels of a masked array where too few elements are valid."""
     if not isinstance(array, np.ma.MaskedArray):
         return list(made)
-    found = []
+    found: list[AnyArray] = []
     for call, level, valid in zip(calls, made, shares, strict=True):
         hidden: Any = np.zeros(level.shape, np.bool_)
         if valid is not None and call.reduction.name != "count":
