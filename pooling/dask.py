@@ -21,6 +21,7 @@ from .families.blocks import block_reduce as reduce_in_memory
 from .families.pyramids import pyramid as pyramid_in_memory
 from .families.pyramids import pyramid_factors
 from .operators import BLOCK_REDUCTIONS
+from .signs import short_repr
 from .workers import threads
 
 with needing("images", __name__):
@@ -228,7 +229,7 @@ def _weights(function: str, func: str, weights: Any, data: Any) -> Any:
     """Check weights as far as that needs no elements."""
     if not BLOCK_REDUCTIONS[func].weighted:
         taking = ", ".join(name for name, row in BLOCK_REDUCTIONS.items() if row.weighted)
-        raise value_error(function, f"func={func!r} takes no weights", f"leave them out, or use {taking}")
+        raise value_error(function, f"func={short_repr(func)} takes no weights", f"leave them out, or use {taking}")
     shape = weights.shape if isinstance(weights, dask.array.Array) else np.shape(weights)
     if shape != data.shape:
         raise value_error(

@@ -13,6 +13,7 @@ from .errors import rename, type_error, value_error
 from .extras import needing
 from .families.blocks import Edge, Reduction, reduction_named
 from .families.blocks import block_reduce as reduce_in_memory
+from .signs import short_repr
 
 with needing("images", __name__):
     import xarray
@@ -114,7 +115,7 @@ def _sizes(data: Any, windows: Any) -> dict[Hashable, int]:
         raise type_error(
             FUNCTION,
             f"must map dimensions to sizes, not {type(windows).__name__}",
-            f"use {{{next(iter(data.dims), 'x')!r}: 2}}",
+            f"use {{{short_repr(next(iter(data.dims), 'x'))}: 2}}",
             argument=("windows", windows),
         )
     sizes = {}
@@ -125,7 +126,7 @@ def _sizes(data: Any, windows: Any) -> dict[Hashable, int]:
             raise value_error(
                 FUNCTION,
                 f"names {name!r}, and the dimensions are {', '.join(map(repr, data.dims))}",
-                f"write {meant!r}" if meant else "",
+                f"write {short_repr(meant)}" if meant else "",
                 argument=("windows", windows),
             )
         if size is None:

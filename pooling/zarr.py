@@ -873,7 +873,7 @@ def _factors(factors: Any, letters: str) -> Any:
     if unknown:
         raise value_error(
             FUNCTION,
-            f"names {unknown[0]!r}, and the axes are {', '.join(map(repr, letters))}",
+            f"names {short_repr(unknown[0])}, and the axes are {', '.join(map(repr, letters))}",
             argument=("factors", dict(factors)),
         )
     return tuple(factors.get(letter, 1) for letter in letters)
@@ -886,7 +886,7 @@ def _by_letter(name: str, value: Any, letters: str, otherwise: float) -> list[fl
         if unknown:
             raise value_error(
                 FUNCTION,
-                f"names {unknown[0]!r}, and the axes are {', '.join(map(repr, letters))}",
+                f"names {short_repr(unknown[0])}, and the axes are {', '.join(map(repr, letters))}",
                 argument=(name, dict(value)),
             )
         return [real(FUNCTION, name, value.get(letter, otherwise), argument=value) for letter in letters]

@@ -80,6 +80,16 @@ cdef inline strip_t strip_of(const plan_t* plan) noexcept nogil:
     return strip
 
 
+cdef inline ptrdiff_t strips_scratch(const plan_t* plan, const leaves_t* leaves) noexcept nogil:
+    """Bytes for one thread: windows of a strip down its columns; those that are kept, flipped; windows along rows, and
+    as they are stored; ends of blocks; padding; where lines begin; divisors."""
+    cdef strip_t strip = strip_of(plan)
+    cdef ptrdiff_t taps = max(plan.axes[1].kernel_size, plan.axes[2].kernel_size)
+    cdef ptrdiff_t columns = STRIP + strip.kept + 2 * strip.outputs * plan.inner + 1
+    cdef ptrdiff_t values = strip.padded_rows * columns + (taps + 1) * STRIP
+    return values * leaves.value + 2 * taps * <ptrdiff_t> sizeof(void*) + 3 * strip.padded_rows * 8 + 8 * 64
+
+
 cdef inline bint has_strips(const plan_t* plan, const leaves_t* leaves) noexcept nogil:
     """Whether these windows are made in strips. The answer must not depend on threads, since sums do depend on it."""
     cdef const axis_t* axis
@@ -96,22 +106,13 @@ cdef inline bint has_strips(const plan_t* plan, const leaves_t* leaves) noexcept
             or axis.has_empty or axis.output_size < axis.kernel_size
         ):
             return False
-    return True
+    # Of wide pixels and long windows, a strip takes more than a thread may.
+    return strips_scratch(plan, leaves) <= WORKING_BYTES
 
 
 cdef inline ptrdiff_t strips_of(const plan_t* plan) noexcept nogil:
     """Number of strips of an outer element."""
     return plan.axes[0].output_size * ceil_divide(plan.axes[1].output_size, strip_of(plan).rows)
-
-
-cdef inline ptrdiff_t strips_scratch(const plan_t* plan, const leaves_t* leaves) noexcept nogil:
-    """Bytes for one thread: windows of a strip down its columns; those that are kept, flipped; windows along rows, and
-    as they are stored; ends of blocks; padding; where lines begin; divisors."""
-    cdef strip_t strip = strip_of(plan)
-    cdef ptrdiff_t taps = max(plan.axes[1].kernel_size, plan.axes[2].kernel_size)
-    cdef ptrdiff_t columns = STRIP + strip.kept + 2 * strip.outputs * plan.inner + 1
-    cdef ptrdiff_t values = strip.padded_rows * columns + (taps + 1) * STRIP
-    return values * leaves.value + 2 * taps * <ptrdiff_t> sizeof(void*) + 3 * strip.padded_rows * 8 + 8 * 64
 
 
 cdef inline char* take_scratch(char** memory, ptrdiff_t nbytes) noexcept nogil:
