@@ -152,6 +152,35 @@ cdef inline void across_pixels(
         across_pixel(dst, src, stride, 4, 4, n, rows, src_row, reducer)
 
 
+cdef inline bint is_rare(
+    value_t* dst, ptrdiff_t stride, ptrdiff_t taps, ptrdiff_t n, ptrdiff_t step, ptrdiff_t rows, ptrdiff_t dst_row,
+    ptrdiff_t src_row, bint accumulate,
+) noexcept nogil:
+    """Whether `across_rare` has loops for such rows: pixels, and steps of 3 and 4 in float."""
+    if sizeof(value_t) > 1 and step == 1 and 3 <= n <= 4:
+        return dst_row == n and 2 <= taps <= 4 and not accumulate and src_row > 0 and rows > 1
+    if value_t is float:
+        return 3 <= step <= 4 and stride == 1 and n > 1
+    return False
+
+
+cdef inline void across_rare(
+    value_t* dst, const value_t* src, ptrdiff_t stride, ptrdiff_t taps, ptrdiff_t n, ptrdiff_t step,
+    ptrdiff_t rows, ptrdiff_t dst_row, ptrdiff_t src_row, bint accumulate, const int reducer,
+) noexcept nogil:
+    """Do as `across` for rows that `is_rare` names. It is a function of its own, since these loops beside the others
+    made those of windows 3 wide slower by a fifth."""
+    if step == 1:
+        across_pixels(dst, src, stride, taps, n, rows, src_row, reducer)
+    elif step == 4:
+        across_step(dst, src, 1, taps, n, 4, rows, dst_row, src_row, accumulate, reducer)
+    elif taps == 7 and not accumulate:
+        # Compilers make shuffles of these steps; others would be loops over single elements.
+        across_group(dst, src, 1, 7, n, 3, rows, dst_row, src_row, False, reducer)
+    else:
+        across_step(dst, src, 1, taps, n, 3, rows, dst_row, src_row, accumulate, reducer)
+
+
 cdef inline void across(
     value_t* dst, const value_t* src, ptrdiff_t stride, ptrdiff_t taps, ptrdiff_t n, ptrdiff_t step,
     ptrdiff_t rows, ptrdiff_t dst_row, ptrdiff_t src_row, bint accumulate, const int reducer,
@@ -159,22 +188,10 @@ cdef inline void across(
     """``dst[x] = src[x * step] . src[x * step + stride] . ...`` over `taps` taps, for x below n, in each of `rows`."""
     if n == 1:
         across_step(dst, src, stride, taps, 1, 1, rows, dst_row, src_row, accumulate, reducer)
-    elif sizeof(value_t) > 1 and 3 <= n <= 4 and step == 1 and dst_row == n and 2 <= taps <= 4 and (
-        not accumulate and src_row > 0 and rows > 1
-    ):
-        across_pixels(dst, src, stride, taps, n, rows, src_row, reducer)
     elif step == 1:
         across_step(dst, src, stride, taps, n, 1, rows, dst_row, src_row, accumulate, reducer)
     elif step == 2 and stride == 1:
         across_step(dst, src, 1, taps, n, 2, rows, dst_row, src_row, accumulate, reducer)
-    elif value_t is float and stride == 1 and step == 3:
-        # Compilers make shuffles of these steps; others would be loops over single elements.
-        if taps == 7 and not accumulate:
-            across_group(dst, src, 1, 7, n, 3, rows, dst_row, src_row, False, reducer)
-        else:
-            across_step(dst, src, 1, taps, n, 3, rows, dst_row, src_row, accumulate, reducer)
-    elif value_t is float and stride == 1 and step == 4:
-        across_step(dst, src, 1, taps, n, 4, rows, dst_row, src_row, accumulate, reducer)
     else:
         across_step(dst, src, stride, taps, n, step, rows, dst_row, src_row, accumulate, reducer)
 

@@ -13,7 +13,8 @@ from libc.stdlib cimport free, malloc
 from libc.string cimport memcpy, memset
 
 from across cimport (
-    across, along, fill_empty, fill_identity, widen_across, widen_along, widen_group, widen_windows, windows,
+    across, across_rare, along, fill_empty, fill_identity, is_rare, widen_across, widen_along, widen_group,
+    widen_windows, windows,
 )
 from argmax cimport across_row_t, argmax_across, argmax_tap, has_winners, name_places, taps_t, winners
 from conversions cimport (
@@ -53,6 +54,13 @@ from types cimport (
 )
 
 from numpy import bincount
+
+cdef extern from *:
+    """
+    #define POOLING_ALONE_VOID __attribute__((noinline)) void
+    """
+    # The result of a function that is compiled by itself, wherever it is called.
+    ctypedef void alone_t "POOLING_ALONE_VOID"
 
 cdef extern from "c/level.h":
     const char* POOLING_LEVEL
