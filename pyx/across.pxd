@@ -157,11 +157,11 @@ cdef inline bint is_rare(
     ptrdiff_t src_row, bint accumulate,
 ) noexcept nogil:
     """Whether `across_rare` has loops for such rows: pixels, and steps of 3 and 4 in float."""
-    if sizeof(value_t) > 1 and step == 1 and 3 <= n <= 4:
-        return dst_row == n and 2 <= taps <= 4 and not accumulate and src_row > 0 and rows > 1
+    cdef bint steps = False
     if value_t is float:
-        return 3 <= step <= 4 and stride == 1 and n > 1
-    return False
+        steps = 3 <= step <= 4 and stride == 1 and n > 1
+    return steps or sizeof(value_t) > 1 and step == 1 and 3 <= n <= 4 and dst_row == n and 2 <= taps <= 4 and (
+        not accumulate and src_row > 0 and rows > 1)
 
 
 cdef inline void across_rare(
