@@ -156,14 +156,22 @@ cdef alone_t across_rare_as(
     across_rare(dst, src, stride, taps, n, step, rows, dst_row, src_row, accumulate, number_of(reducer))
 
 
+cdef alone_t across_usual_as(
+    value_t* dst, const value_t* src, ptrdiff_t stride, ptrdiff_t taps, ptrdiff_t n, ptrdiff_t step, ptrdiff_t rows,
+    ptrdiff_t dst_row, ptrdiff_t src_row, bint accumulate, reducer_t* reducer,
+) noexcept nogil:
+    across(dst, src, stride, taps, n, step, rows, dst_row, src_row, accumulate, number_of(reducer))
+
+
 cdef void across_as(
     value_t* dst, const value_t* src, ptrdiff_t stride, ptrdiff_t taps, ptrdiff_t n, ptrdiff_t step, ptrdiff_t rows,
     ptrdiff_t dst_row, ptrdiff_t src_row, bint accumulate, reducer_t* reducer,
 ) noexcept nogil:
     if is_rare(dst, stride, taps, n, step, rows, dst_row, src_row, accumulate):
         across_rare_as(dst, src, stride, taps, n, step, rows, dst_row, src_row, accumulate, reducer)
-        return
-    across(dst, src, stride, taps, n, step, rows, dst_row, src_row, accumulate, number_of(reducer))
+    else:
+        # Alone as well: whatever stands beside these loops changes what compilers make of them.
+        across_usual_as(dst, src, stride, taps, n, step, rows, dst_row, src_row, accumulate, reducer)
 
 
 cdef void across_plain_as(
