@@ -5,7 +5,7 @@ VENV := .venv
 BIN := $(VENV)/bin
 
 .DEFAULT_GOAL := help
-.PHONY: help demo test lint bench clean
+.PHONY: help demo test lint bench pages clean
 
 help:  ## say what there is to make
 	@sed -n 's/^\([a-z]*\):.*## /    make \1 -- /p' Makefile
@@ -37,10 +37,15 @@ lint: $(VENV)/.test $(VENV)/.lint  ## check style, Cython, imports and types
 	cd build/typed && ../../$(BIN)/lint-imports ../../pyproject.toml --no-cache
 	cd build/typed && ../../$(BIN)/mypy --config-file ../../pyproject.toml --cache-dir ../../.mypy_cache -p pooling -m _ndpooling
 
+# It says at the beginning how long it takes. Stopped and made again, it goes on where it was.
 bench: $(VENV)/.bench  ## race against other libraries, and hold the figures against the targets
 	@mkdir -p build
 	$(BIN)/python -m benchmarks --json build/benchmarks.json
-	@echo "To write it into the pages: $(BIN)/python -m benchmarks.report build/benchmarks.json"
+	@echo "To write it into README.md and docs/: make pages"
+
+pages: $(VENV)/.bench  ## make bench, and write what it found into README.md and docs/benchmarks.md
+	@mkdir -p build
+	$(BIN)/python -m benchmarks --json build/benchmarks.json --pages
 
 clean:  ## remove everything that was built, .venv as well
 	rm -rf $(VENV) build dist *.egg-info pooling/*.so .*_cache .hypothesis

@@ -26,6 +26,7 @@ LEVEL = "x86-64-v2" if os.uname().machine == "x86_64" else "generic"
 TESTS = (
     *("functional", "gradients", "gradient_accuracy", "long_windows", "integer_means", "nan_means", "levels", "arrays"),
     *("fractional", "unpooling", "regions", "norms", "blurring", "elementary", "threads", "leaves", "buffers"),
+    *("views", "speed_families", "block_reduce", "pyramid"),
 )
 """Files of tests whose calls take every path of the kernels."""
 

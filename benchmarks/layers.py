@@ -1,7 +1,7 @@
 """Race geometries of the layers of a hundred real networks: ``python -m benchmarks.layers``.
 
 benchmarks/layers.json has them, drawn by `benchmarks.make_layers`: shapes, windows, types, layouts and batches that
-nobody tuned a kernel for. The rows that are behind a peer come first.
+nobody tuned a kernel for. The rows that are behind a peer come first. They are a part of `python -m benchmarks` too.
 """
 
 from __future__ import annotations
@@ -15,25 +15,27 @@ from pathlib import Path
 
 from rich.console import Console
 
+from benchmarks import resuming
+from benchmarks.targets import LAYERS_GROUP
 from pooling.benchmark.cases import BenchmarkCase
-from pooling.benchmark.race import MEASURED, QUIET, new_document, race
+from pooling.benchmark.race import QUIET
 from pooling.benchmark.results import Results, geometric_mean
 from pooling.benchmark.table import times_table
 from pooling.benchmark.worker import LIBRARIES
-from pooling.cli.shared import progress_bar
-from pooling.files import write_whole
 
-__all__ = ["LAYERS", "main"]
+__all__ = ["LAYERS", "RACED", "ROUNDS", "main", "summary"]
 
 FILE = Path(__file__).with_name("layers.json")
 RACED = ("pooling", "floor", "onnxruntime", "openvino", "torch", "torch channels_last")
+ROUNDS = 3
 LAYERS = tuple(map(BenchmarkCase.from_json, json.loads(FILE.read_text(encoding="utf-8"))["cases"]))
 """The geometries."""
 
 
 def summary(results: Results, threads: int) -> str:
     """Say how many rows are behind which peer, and how far ours is from the floor."""
-    names = list(results.document["seconds"][str(threads)])
+    raced = results.document["seconds"].get(str(threads), {})
+    names = [name for name in raced if results.cases[name].group == LAYERS_GROUP]
     lines = []
     for peer in (name for name in results.libraries if LIBRARIES[name].peer):
         leads = [lead for name in names if (lead := results.ratio(threads, name, peer, "pooling"))]
@@ -51,27 +53,33 @@ def main(command_line: Sequence[str] | None = None) -> int:
     parser = argparse.ArgumentParser(prog="python -m benchmarks.layers", description=__doc__)
     parser.add_argument("--only", default="", metavar="TEXT", help="cases whose name holds TEXT")
     parser.add_argument("--threads", type=int, action="append", help="number of threads; may be given several times")
-    parser.add_argument("--rounds", type=int, default=3, help="turns of each library in each case (%(default)s)")
-    parser.add_argument("--json", type=Path, metavar="FILE", help="write what was found and describe the machine")
+    parser.add_argument("--rounds", type=int, default=ROUNDS, help="turns of each library in each case (%(default)s)")
+    parser.add_argument("--json", type=Path, metavar="FILE", help="write what was found, and go on with what is there")
+    parser.add_argument("--fresh", action="store_true", help="race all cases again, whatever FILE holds")
     arguments = parser.parse_args(command_line)
     cases = [case for case in LAYERS if arguments.only in case.name]
     if not cases:
         parser.error(f"no case's name holds {arguments.only!r}")
-    document = new_document(cases, RACED, arguments.rounds)
-    results = Results(document)
+    file = None if arguments.fresh else arguments.json
+    try:
+        document = resuming.opened(file, cases, RACED, arguments.rounds)
+    except resuming.Other as difference:
+        parser.error(f"{arguments.json} cannot be gone on with: {difference}; --fresh starts anew")
     console = Console(width=None if sys.stdout.isatty() else 240)
     libraries = [name for name in RACED if LIBRARIES[name].installed]
-    for threads in arguments.threads or sorted({1, os.cpu_count() or 1}):
-        with progress_bar() as progress:
-            found = race(cases, libraries, threads, arguments.rounds, progress)
-        order = sorted(found["seconds"], key=lambda name: _lead(found["seconds"][name]))
-        found["seconds"] = {name: found["seconds"][name] for name in order}
-        for name in MEASURED:
-            document[name][str(threads)] = found[name]
+    counts = arguments.threads or sorted({1, os.cpu_count() or 1})
+    turns = sum(resuming.turns_left(document, cases, libraries, threads, arguments.rounds) for threads in counts)
+    console.print(f"{turns:,} turns: about {turns * document['seconds_a_turn'] / 60:.0f} minutes", highlight=False)
+    for threads in counts:
+        resuming.carry_on(
+            document, cases, libraries, threads, arguments.rounds, lambda: resuming.save(document, arguments.json)
+        )
+        rows: dict[str, dict[str, float | None]] = document["seconds"][str(threads)]
+        order = sorted(rows, key=lambda name: _lead(rows[name]))
+        document["seconds"][str(threads)] = {name: rows[name] for name in order}
+        results = Results(document)
         console.print(times_table(results, threads))
         console.print(summary(results, threads), highlight=False)
-        if arguments.json:
-            write_whole(arguments.json, json.dumps(document, indent=2) + "\n")
     if max(document["disturbed"].values()) > QUIET:
         console.print("Other processes kept the machine busy: these times are no good.")
     return 0

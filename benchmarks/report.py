@@ -10,7 +10,9 @@ from collections.abc import Iterable, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from benchmarks.targets import findings
+from benchmarks.layers import FILE as LAYERS_FILE
+from benchmarks.layers import summary as layers_summary
+from benchmarks.targets import LAYERS_GROUP, findings
 from pooling.benchmark.race import QUIET
 from pooling.benchmark.results import Results, geometric_mean, seconds_text
 from pooling.benchmark.worker import LIBRARIES
@@ -45,13 +47,17 @@ GROUPS = {
     "networks": "Poolings of networks",
     "channels_last": "The same in channels_last",
     "windows": "Small and large windows",
+    "images": "Images in uint8",
     "types": "Other dtypes",
     "indices": "With indices",
     "awkward": "Awkward ones",
+    "families": "Norms, blurs, regions, fractional, unpooling, adaptive in 3-D, large planes",
+    "views": "Views",
     "backward": "Backward",
     "training": "Training steps: forward and backward",
     "tiny": "Call overhead",
     "size": "Cost with size",
+    LAYERS_GROUP: "Layers of a hundred networks",
 }
 COLOURS = {
     "pooling": "#c1121f",
@@ -74,6 +80,10 @@ NOTES = """\
   measure and no bound: a copy stores every byte that it reads, if only into a block that stays in the cache, and a
   pooling only its result, so `pooling / floor` may be below 1; far above 1, work takes the time, and not memory.
 - `torch channels_last` has its data in that memory format, also in the rows of channels_first.
+- `pooling, 1 thread` takes turns with pooling on several threads, which must not be slower.
+- What has no function of its own in a library is what its users write in its place: blurs as a convolution of each
+  channel behind a padding, a generalised mean as powers of a mean of powers. Regions of interest are those of
+  torchvision, where its compiled part loads.
 - Each library runs in a process of its own; all take turns, round by round, while the others sleep. A call that takes
   longer than half a second has one turn.
 - scikit-image, SciPy and NumPy use one thread.
@@ -87,14 +97,18 @@ The last column is what a call would reach that takes just as long as the floor:
 stay in the cache from call to call, and of the rows it leaves out no library can be far ahead.
 """
 MEMORY = """\
-Peak resident memory of a process during a call, beyond input and results.
+Peak resident memory of a process during a call, beyond input and results; the table below has what was measured, and
+what the following text allows, with 2 MiB that the allocator may keep.
 
 However large maps and windows are, whatever the dtype and the layout, a forward call without indices, fractional
 poolings and regions apart, lets each thread work in at most 16 MiB: most do with 1 MiB, and more are taken by windows
 of 10 and more cells a side over many channels in channels_last, or of 20 to 512 cells a side that slide by one in
 channels_first. The calling thread holds besides: of axes with a fixed number of windows, 24 bytes for each window of an
-axis, and for a gradient 40 for each of its cells; of blurs, 36 bytes for each tap of each window of an axis. Arrays
-that are not contiguous, aligned and in the byte order of the machine are copied first.
+axis, and for a gradient 40 for each of its cells; of blurs, 36 bytes for each tap of each window of an axis. Maxima,
+minima and means of arrays whose elements do not lie side by side, such as every second column of a larger one, are made
+a few maps or rows at a time, of which each thread copies up to 512 KiB. Where that cannot be, all of the array is
+copied first, on all threads: for gradients, for other families, for windows that reach over more than 512 KiB, where
+neighbours in memory are elements of different maps, and in the other byte order.
 
 A gradient of means with strides lets each thread work in 2 MiB + 32 × (4 × effective kernel + stride + 1) × channels
 bytes, with one channel in channels_first; of an adaptive mean in half precision in 768 KiB + (8 × output size / input
@@ -115,7 +129,8 @@ each sample of a bin that lies on the map (means twice as many samples, but no m
 of regions are summed where they stay in float64, else in 4 MiB, or in a row if that is more; of maps of more than
 524,288 pixels those of maxima keep 24 bytes for each window of the regions on one map. Fractional poolings of half
 precision, or in channels_last, work in 1 MiB, or in a row of float32 (float64) if that is more, and 16 bytes for each
-window of a row; the gradient of `max_unpool` in a byte for each cell of a map.
+window of a row, and a gradient without indices holds the result and the indices that it makes again; the gradient of
+`max_unpool` works in a byte for each cell of a map.
 """
 
 
@@ -151,7 +166,9 @@ def _lead_text(results: Results, threads: int) -> str:
     leads = [
         lead
         for name, case in results.cases.items()
-        if case.direction in ("forward", "indices") and (lead := results.lead(threads, name))
+        if case.direction in ("forward", "indices")
+        and case.group != LAYERS_GROUP
+        and (lead := results.lead(threads, name))
     ]
     if not leads:
         return ""
@@ -193,7 +210,7 @@ def _targets(results: Results, threads: int) -> list[str]:
     rows = []
     missed = []
     for finding in findings(results, threads):
-        rows.append([finding.target.what, finding.target.bound, finding.figure, words[finding.met], finding.copy])
+        rows.append([finding.target.what, finding.bound, finding.figure, words[finding.met], finding.copy])
         if len(finding.missed) > 1:
             missed.append(f"- {finding.target.what}: {'; '.join(finding.missed)}")
     lines = [f"### {_threads_text(threads).capitalize()}", ""]
@@ -280,20 +297,90 @@ def page(results: Results) -> str:
         lines += _targets(results, threads)
     for group, title in GROUPS.items():
         tables = [line for threads in results.threads for line in _times(results, threads, group)]
-        lines += [f"## {title}", "", *tables] if tables else []
-    memory: dict[str, dict[str, int | None]] = document["memory"]
-    if any(memory.values()):
-        names = list(next(iter(memory.values())))
-        rows = [[name, *(_kibibytes(by_name.get(name)) for by_name in memory.values())] for name in names]
-        lines += ["## Memory", "", MEMORY]
-        lines += [*_table(["case", *(_threads_text(int(threads)) for threads in memory)], rows), ""]
+        about = _layers_text(results) if group == LAYERS_GROUP else []
+        lines += [f"## {title}", "", *about, *tables] if tables else []
+    lines += _memory(results) + _first_calls(results) + _tiny_and_import(results)
+    lines += _unsteady(results) + _refusals(results)
+    return "\n".join(lines).rstrip("\n") + "\n"
+
+
+def _layers_text(results: Results) -> list[str]:
+    """What the rows are, and what follows from them."""
+    drawn = json.loads(LAYERS_FILE.read_text(encoding="utf-8"))
+    lines = [
+        f"{len(drawn['cases'])} geometries of the {drawn['layers']} pooling layers of {len(drawn['networks'])} "
+        "networks, drawn by a seed, half of them network by network and half by kinds of windows, with a type, a "
+        "layout and a batch of 1 or 8 (`python -m benchmarks.make_layers`; `python -m benchmarks.layers` races these "
+        "alone).",
+        "",
+    ]
+    for threads in results.threads:
+        found = layers_summary(results, threads).splitlines()
+        lines += [f"{_threads_text(threads).capitalize()}:", "", *(f"- {line}" for line in found), ""] if found else []
+    return lines
+
+
+def _by_threads(results: Results, key: str) -> dict[int, dict[str, Any]]:
+    """What `benchmarks.measurements` found, by threads and name."""
+    return {int(threads): found for threads, found in results.document.get(key, {}).items() if found}
+
+
+def _memory(results: Results) -> list[str]:
+    memory = _by_threads(results, "memory")
+    if not memory:
+        return []
+    head = ["case", *(f"{_threads_text(threads)}{word}" for threads in memory for word in ("", ", documented"))]
+    rows = []
+    for name in next(iter(memory.values())):
+        cells = [by_name.get(name) or {} for by_name in memory.values()]
+        rows.append([name, *(_kibibytes(each.get(part)) for each in cells for part in ("bytes", "bound"))])
+    return ["## Memory", "", MEMORY, *_table(head, rows), ""]
+
+
+def _first_calls(results: Results) -> list[str]:
+    found = _by_threads(results, "first_calls")
+    if not found:
+        return []
+    head = ["case", *(f"{_threads_text(threads)}, {word}" for threads in found for word in ("first", "warm"))]
+    rows = []
+    for name in next(iter(found.values())):
+        cells = [by_name.get(name) or {} for by_name in found.values()]
+        rows.append(
+            [name, *(seconds_text(each[part]) if each else "–" for each in cells for part in ("first", "warm"))]
+        )
+    return [
+        "## First calls",
+        "",
+        "The first call of a signature (shape, type and arguments), and the median of the next nine: medians of fresh "
+        "processes, in which the same function has run on a map of another size.",
+        "",
+        *_table(head, rows),
+        "",
+    ]
+
+
+def _tiny_and_import(results: Results) -> list[str]:
+    document = results.document
+    lines = []
+    if tiny := _by_threads(results, "tiny"):
+        names = list(next(iter(tiny.values())))
+        rows = [[name, *(seconds_text(by_name[name]) for by_name in tiny.values())] for name in names]
+        lines += [
+            "## Tiny calls",
+            "",
+            "2 x 2 windows on 16 maps of 8 x 8, warm, in a process that does nothing else.",
+            "",
+        ]
+        lines += [*_table(["call", *map(_threads_text, tiny)], rows), ""]
     if "import_seconds" in document:
         seconds = document["import_seconds"]
         lines += ["## Import", "", f"`import numpy` takes {seconds_text(seconds['numpy'])}, `import pooling` after it "]
         lines[-1] += f"{seconds_text(seconds['pooling'])}: medians of fresh processes."
+        if document.get("first_result"):
+            first = seconds_text(document["first_result"])
+            lines[-1] += f" From `import numpy` to the result of a first `max_pool2d` it is {first}."
         lines += [""]
-    lines += _unsteady(results) + _refusals(results)
-    return "\n".join(lines).rstrip("\n") + "\n"
+    return lines
 
 
 def _kibibytes(size: int | None) -> str:

@@ -1,16 +1,18 @@
 """Measure from which amount of work on `pooling` is faster than PyTorch in a call, and print the table of worth.py.
 
-``python -m benchmarks.torch_patch`` calls modules of PyTorch and patched ones in turns, on one thread, with inputs that
-grow by factors of two, and takes the fastest of many rounds of each. The least work of a kind is the smallest from
-which on the patched module was the faster one at every size, of every window and dtype of that kind.
+``python -m benchmarks.torch_patch`` calls modules of PyTorch and patched ones in turns, on one thread and on two, with
+inputs that grow by factors of two, and takes the fastest of many rounds of each. The least work of a kind is the
+smallest from which on the patched module was the faster one at every size, of every window and dtype of that kind, and
+with both numbers of threads.
 """
 
 from __future__ import annotations
 
 import argparse
+import itertools
 import time
 from collections.abc import Callable, Iterator, Sequence
-from typing import Any
+from typing import Any, NamedTuple
 
 import torch
 from torch import nn
@@ -49,6 +51,19 @@ MODULES: dict[int, tuple[Callable[[], nn.Module], ...]] = {
 }  # fmt: skip
 FORMATS = {1: None, 2: torch.channels_last, 3: torch.channels_last_3d}
 MARGIN = 1.05
+
+
+class Case(NamedTuple):
+    """What is measured of a module."""
+
+    axes: int
+    last: bool
+    """Whether channels are last in memory."""
+    gradient: bool
+    dtype: torch.dtype
+    threads: int
+
+
 MOST = 2 << 20
 """Elements that the largest least work may have."""
 
@@ -106,6 +121,28 @@ def inputs_of(module: nn.Module, shape: tuple[int, ...], last: bool, gradient: b
     return [x.requires_grad_(gradient), *rest]
 
 
+def ratios_of(make: Callable[[], nn.Module], case: Case, seconds: float) -> Iterator[tuple[int, float]]:
+    """Yield elements of inputs, and how many times as long PyTorch takes."""
+    theirs, ours = make(), make()
+    patch(ours, always=True)
+    torch.set_num_threads(case.threads)
+    for shape in shapes(case.axes):
+        inputs = inputs_of(theirs, shape, case.last, case.gradient, case.dtype)
+        try:
+            slow, fast = times((theirs, ours), inputs, case.gradient, seconds)
+        except NotImplementedError:  # by PyTorch, in this dtype
+            return
+        yield inputs[0].numel(), slow / fast
+
+
+def cases() -> Iterator[Case]:
+    """Yield what is measured of each module."""
+    for n in MODULES:
+        formats = (False, True)[: 1 + (n > 1)]
+        for choice in itertools.product(formats, (False, True), (torch.float32, torch.bfloat16), (1, 2)):
+            yield Case(n, *choice)
+
+
 def main() -> None:
     """Measure, and print the table."""
     parser = argparse.ArgumentParser(description=__doc__)
@@ -113,36 +150,22 @@ def main() -> None:
     parser.add_argument("--only", default="", help="kinds whose names contain this")
     parser.add_argument("--verbose", action="store_true", help="print how many times as long PyTorch takes")
     given = parser.parse_args()
-    torch.set_num_threads(1)
     least: dict[tuple[str, bool, bool], float | None] = {}
-    for n, makers in MODULES.items():
-        for make in makers:
+    for case in cases():
+        for make in MODULES[case.axes]:
             kind, overlap = worth.kind_and_overlap(worth.function_of(type(make())), make())
             if given.only not in kind:
                 continue
-            for last in (False, True)[: 1 + (n > 1)]:
-                for gradient in (False, True):
-                    for dtype in (torch.float32, torch.bfloat16):
-                        theirs, ours = make(), make()
-                        patch(ours, always=True)
-                        found: float | None = None
-                        ratios = []
-                        for shape in shapes(n):
-                            inputs = inputs_of(theirs, shape, last, gradient, dtype)
-                            try:
-                                slow, fast = times((theirs, ours), inputs, gradient, given.seconds)
-                            except NotImplementedError:  # by PyTorch, in this dtype
-                                break
-                            ratios.append(f"{slow / fast:.2f}")
-                            work = inputs[0].numel() * overlap
-                            found = None if slow < MARGIN * fast else found or work
-                        if not ratios:
-                            continue
-                        if given.verbose:
-                            print(f"# {theirs!r:60} {last!s:5} {gradient!s:5} {dtype} {' '.join(ratios)}", flush=True)
-                        key = kind, last, gradient
-                        before = least.get(key, 0.0)
-                        least[key] = None if found is None or before is None else max(found, before)
+            measured = list(ratios_of(make, case, given.seconds))
+            if not measured:
+                continue
+            if given.verbose:
+                print(f"# {make()!r:60} {case} {' '.join(f'{ratio:.2f}' for _, ratio in measured)}", flush=True)
+            slow = [size for size, ratio in measured if ratio < MARGIN]
+            faster = [size for size, _ in measured if not slow or size > max(slow)]
+            key = kind, case.last, case.gradient
+            before = least.get(key, 0.0)
+            least[key] = None if not faster or before is None else max(faster[0] * overlap, before)
     for kind in sorted({key[0] for key in least}):
         row = [least.get((kind, last, gradient)) for last in (False, True) for gradient in (False, True)]
         # What begins at inputs of many megabytes is of no use.

@@ -9,7 +9,7 @@ import inspect
 from pathlib import Path
 
 import pooling
-from pooling.operators import BOOL, FLOATS, INTEGERS, OPERATORS, Operator
+from pooling.operators import BLOCK_REDUCTIONS, BOOL, FLOATS, INTEGERS, OPERATORS, BlockReduction, Operator
 
 PAGE = Path(__file__).with_name("operators.md")
 GROUPS = {"floats": FLOATS, "integers": INTEGERS, "bool": BOOL}
@@ -33,6 +33,34 @@ COLUMNS = (
     "Can skip NaN",
     "Result",
 )
+BLOCKS = """
+# Reductions of blocks
+
+`pooling.block_reduce` and `pooling.pyramid` take these as `func`, for arrays of one to six axes;
+[semantics.md](semantics.md) defines them. Gradients are those of `block_reduce_backward`.
+
+"""
+BLOCK_COLUMNS = ("`func`", "dtypes", "dtypes of gradients", "Weights", "Levels are made of", "ONNX operators", "Result")
+LEVELS = {
+    "sums": "carried sums",
+    "level": "the level before",
+    "either": "the level before, or the array",
+    "originals": "the array",
+}
+
+
+def block_row(reduction: BlockReduction) -> str:
+    """Return the line of one reduction of blocks."""
+    cells = (
+        code(reduction.name),
+        dtypes(reduction.dtypes),
+        dtypes(reduction.gradient_dtypes),
+        "yes" if reduction.weighted else "no",
+        LEVELS[reduction.levels],
+        ", ".join(reduction.onnx) or "none",
+        reduction.summary,
+    )
+    return f"| {' | '.join(cells)} |\n"
 
 
 def dtypes(names: tuple[str, ...]) -> str:
@@ -76,7 +104,9 @@ def page() -> str:
     """Return the whole page."""
     groups = "".join(f"- {group}: {', '.join(map(code, names))}\n" for group, names in GROUPS.items())
     lines = [f"| {' | '.join(COLUMNS)} |\n", f"|{'---|' * len(COLUMNS)}\n", *map(row, OPERATORS.values())]
-    return f"{HEAD}{''.join(lines)}\nGroups of dtypes:\n\n{groups}"
+    reductions = [f"| {' | '.join(BLOCK_COLUMNS)} |\n", f"|{'---|' * len(BLOCK_COLUMNS)}\n"]
+    reductions += map(block_row, BLOCK_REDUCTIONS.values())
+    return f"{HEAD}{''.join(lines)}{BLOCKS}{''.join(reductions)}\nGroups of dtypes:\n\n{groups}"
 
 
 if __name__ == "__main__":

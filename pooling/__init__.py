@@ -21,11 +21,13 @@ from .config import show_config
 from .workers import get_num_threads, set_num_threads, threads
 
 if TYPE_CHECKING:
+    from .families.blocks import *  # noqa: F403
     from .families.blurs import *  # noqa: F403
     from .families.extremes import *  # noqa: F403
     from .families.fractional import *  # noqa: F403
     from .families.means import *  # noqa: F403
     from .families.norms import *  # noqa: F403
+    from .families.pyramids import *  # noqa: F403
     from .families.regions import *  # noqa: F403
     from .families.unpooling import *  # noqa: F403
     from .layer import *  # noqa: F403
@@ -64,6 +66,8 @@ _ON_DEMAND = {
         MaxUnpool1d MaxUnpool2d MaxUnpool3d convert_indices max_unpool1d max_unpool1d_backward max_unpool2d
         max_unpool2d_backward max_unpool3d max_unpool3d_backward
     """,
+    "families.blocks": "block_reduce block_reduce_backward",
+    "families.pyramids": "pyramid",
     "layer": "Layer Sequential",
     "maps": "LayoutWarning output_shape",
 }
@@ -71,9 +75,11 @@ _ON_DEMAND = {
 
 _MODULES = {
     "cli",
+    "dask",
     "doctor",
     "export",
     "families",
+    "filters",
     "layer",
     "maps",
     "onnx_models",
@@ -81,6 +87,8 @@ _MODULES = {
     "reference",
     "torch",
     "validation",
+    "xarray",
+    "zarr",
 }
 """Modules with names of their own, imported on first use."""
 

@@ -104,6 +104,16 @@ def unpool(
     backward: bool = ...,
     threads: int = ...,
 ) -> int: ...
+def fractional_starts(
+    samples: AnyArray,
+    starts: AnyArray,
+    maps: int,
+    axes: int,
+    axis: int,
+    count: int,
+    last: int,
+    itemsize: int,
+) -> int: ...
 def fractional_max(
     src: AnyArray,
     dst: AnyArray,
@@ -117,5 +127,29 @@ def fractional_max(
     kind: int,
     threads: int = ...,
 ) -> None: ...
+
+BLOCK_OPS: dict[str, int]
+BLOCK_KINDS: dict[str, int]
+
+def reduce_blocks(
+    op: int,
+    kind: int,
+    result: int,
+    rounding: int,
+    elements: AnyArray,
+    stages: Sequence[tuple[Sequence[int], int, AnyArray | None, AnyArray | None, Sequence[int]]],
+    origin: Sequence[int],
+    spans: Sequence[int],
+    late: int,
+    nodata: int | float | None,
+    fill: bytes | None,
+    min_valid: float,
+    mask: AnyArray | None = ...,
+    weights: AnyArray | None = ...,
+    counts: AnyArray | None = ...,
+    carry: AnyArray | None = ...,
+    carry_counts: AnyArray | None = ...,
+    threads: int = ...,
+) -> int: ...
 
 class Runner(AnyRunner): ...

@@ -6,7 +6,6 @@ import math
 import operator
 from collections.abc import Iterable, Sequence
 from contextlib import suppress
-from difflib import get_close_matches
 from typing import Any
 
 import numpy as np
@@ -51,6 +50,8 @@ def sequence(value: Any) -> list[Any] | None:
 
 def whole(value: Any) -> int | None:
     """Return what counts as an integer as an int, and None for everything else; a bool is no integer here."""
+    if type(value) is int:
+        return value
     if not isinstance(value, (bool, np.bool_)):
         with suppress(Exception):  # TypeError of what is no integer, and anything of somebody's own kind of one
             return operator.index(value)
@@ -92,6 +93,8 @@ def nearest_word(value: str, words: Iterable[str]) -> str:
     known = {word.lower(): word for word in words}
     spelled = value[:LONGEST_WORD].strip().lower().replace("-", "_").replace(" ", "_")
     spelled = OTHER_WORDS.get(spelled, spelled)
+    from difflib import get_close_matches  # when it is needed: the first call shall be quick
+
     return next((known[each] for each in get_close_matches(spelled, known, 1, 0.8)), "")
 
 
@@ -105,6 +108,8 @@ def word(function: str, name: str, value: Any, words: Sequence[str], rule: str =
     ValueError
         For any other string, with the word that was meant; `rule` takes the place of the list of words.
     """
+    if type(value) is str and value in words:
+        return value
     quoted = list(map(repr, words))
     listed = " or ".join(quoted) if len(quoted) < 3 else f"one of {', '.join(quoted)}"
     if not isinstance(value, str):
@@ -147,6 +152,8 @@ def per_axis(
     ValueError
         For a sequence of another length, or an integer below `minimum` or beyond 64 bits.
     """
+    if type(value) is int and minimum <= value <= INT64_MAX:
+        return (value,) * dimensions
     numbers = [
         None if entry is None and allow_none else integer(function, name, entry, value)
         for entry in entries(function, name, value, dimensions, "integer")

@@ -10,7 +10,7 @@ from typing import Any, ParamSpec, TypeVar
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
-from ._core import DefaultMode
+from ._core import DefaultMode, gathered
 from .errors import type_error, value_error
 
 __all__ = ["as_array", "in_default_mode", "is_whole", "native", "plain_array", "result_array", "rounded"]
@@ -226,8 +226,8 @@ def dtype_name(dtype: np.dtype[Any]) -> str:
 def native(array: AnyArray) -> AnyArray:
     """Return the array itself if kernels can read it as it lies, else a contiguous, aligned, native-endian copy."""
     flags = array.flags
-    if flags.c_contiguous and flags.aligned and array.dtype.isnative:
-        return array
+    if array.dtype.isnative:
+        return array if flags.c_contiguous and flags.aligned else gathered(array)
     return np.array(array, dtype=array.dtype.newbyteorder("="), order="C", copy=True, subok=False)
 
 

@@ -11,7 +11,7 @@ from __future__ import annotations
 import math
 from dataclasses import dataclass
 from functools import cached_property, lru_cache
-from typing import Any, NamedTuple, Self, TypeVar
+from typing import Any, ClassVar, NamedTuple, Self, TypeVar
 
 import numpy as np
 from numpy.typing import ArrayLike
@@ -180,6 +180,9 @@ class Call:
     maps: Maps
     axes: tuple[Axis, ...]
     output_shape: tuple[int, ...]
+    moved_way: ClassVar[tuple[tuple[int, ...], tuple[int, ...], _core.Runner] | None] = None
+    """How arrays are pooled that lie as the other layout has it, once some were: the order of their axes, the way back,
+    and what runs them."""
 
     @classmethod
     def of(cls, function: str, shape: tuple[int, ...], dtype: np.dtype[Any], **arguments: Any) -> Self:
@@ -296,6 +299,24 @@ def _read(kind: type[Kind], function: str, array: AnyArray, arguments: tuple[Any
     return call
 
 
+def pooled(call: Call, array: AnyArray, out: AnyArray | None, *, indexed: bool) -> Any:
+    """Pool an array that may lie in memory anyhow: a few maps at a time where it does not lie as kernels read it."""
+    flags = array.flags
+    if not (flags.c_contiguous and flags.aligned):
+        made = call.runner.forward_view(array, out, indexed)
+        if made is not None:
+            return made
+    return call.runner.forward(native(array), out, indexed)
+
+
+def remember_way(kind: type[Kind], function: str, array: AnyArray, arguments: tuple[Any, ...], moved: Moved) -> None:
+    """Let the compiled way in know how arrays are pooled that lie as the other layout has them."""
+    call = resolved(kind, function, array, arguments)
+    if call.moved_way is None:
+        other = resolved(kind, function, moved.view(array), FUNCTIONS[function].moved(arguments, moved.layout))
+        object.__setattr__(call, "moved_way", (moved.axes, moved.axes_back, other.runner))
+
+
 def entry(kind: type[Call]) -> _core.Entry:
     """Return the way in for calls of one kind.
 
@@ -319,13 +340,14 @@ def entry(kind: type[Call]) -> _core.Entry:
             except (TypeError, ValueError):
                 pass  # refused again below, in words that show the array as it came
             else:
+                remember_way(kind, function, array, arguments, moved)
                 return (moved.back(made[0]), moved.back(made[1])) if return_indices else moved.back(made)
         call = resolved(kind, function, array, arguments)
         indexed = flag(function, "return_indices", return_indices)
         if out is None:
-            return call.runner.forward(native(array), None, indexed)
+            return pooled(call, array, None, indexed=indexed)
         out = call.result(out, array)
-        made = call.runner.forward(native(array), plain_array(out, call.dtype), indexed)
+        made = pooled(call, array, plain_array(out, call.dtype), indexed=indexed)
         return (out, made[1]) if indexed else out
 
     def backward(
@@ -343,6 +365,7 @@ def entry(kind: type[Call]) -> _core.Entry:
         moved = row.other_layout(gradient, arguments) if out is None else None
         if moved is None:
             return call.backward(gradient, array, given, out)
+        remember_way(kind, function, array, arguments, moved)
         array = moved.view(array)
         call = resolved(kind, function, array, row.moved(arguments, moved.layout))
         given = None if given is None else moved.view(given)

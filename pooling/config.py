@@ -3,10 +3,7 @@
 from __future__ import annotations
 
 import os
-import shutil
 import sys
-import sysconfig
-from importlib import metadata
 from typing import Any
 
 import numpy
@@ -14,7 +11,9 @@ import numpy
 from . import _core
 from ._version import __version__
 from .dispatch import kernels, level
-from .workers import get_num_threads
+from .workers import cpu_quota, get_num_threads
+
+# What only `show_config` needs of the standard library is imported in its functions: `import pooling` shall be quick.
 
 __all__ = ["config", "show_config"]
 
@@ -29,9 +28,9 @@ def config() -> dict[str, Any]:
     -------
     dict
         ``version``, ``level`` (in use), ``levels_built``, ``levels_supported`` (by the processor), ``threading``
-        (whether calls share work among threads), ``threads`` (how many a large call uses), ``strategies`` (the ways to
-        run a call in the order in which they are tried, by the kind of the call), ``compiler``, ``python`` and
-        ``numpy`` (versions).
+        (whether calls share work among threads), ``threads`` (how many a large call uses), ``cpu_quota`` (how many
+        processors' time the control groups of a container give, or None), ``strategies`` (the ways to run a call in the
+        order in which they are tried, by the kind of the call), ``compiler``, ``python`` and ``numpy`` (versions).
     """
     return {
         "version": __version__,
@@ -40,6 +39,7 @@ def config() -> dict[str, Any]:
         "levels_supported": _core.supported_levels(),
         "threading": _core.THREADING,
         "threads": get_num_threads(),
+        "cpu_quota": cpu_quota(),
         "strategies": kernels.STRATEGIES,
         "compiler": _core.compiler(),
         "python": sys.version.split()[0],
@@ -65,6 +65,8 @@ def show_config() -> None:
         threads += " (always: the compiler of this build has neither atomic operations nor OpenMP)"
     elif shown["threading"] == "openmp":
         threads += " (of OpenMP)"
+    if shown["cpu_quota"] is not None:
+        threads += f" (the control group gives this process the time of {shown['cpu_quota']:.4g} processors)"
     rows = {
         "kernels": f"{shown['level']} (built: {', '.join(shown['levels_built'])}; "
         f"this processor runs: {', '.join(shown['levels_supported'])})",
@@ -90,7 +92,9 @@ OTHERS = ("ml_dtypes", "onnx", "onnxruntime", "openvino", "torch", "jax", "rich"
 
 
 def _version(distribution: str) -> str:
-    """Return the version of a distribution, empty where it is not installed; nothing is imported for that."""
+    """Return the version of a distribution, empty where it is not installed; nothing of it is imported for that."""
+    from importlib import metadata
+
     try:
         return metadata.version(distribution)
     except metadata.PackageNotFoundError:
@@ -99,6 +103,8 @@ def _version(distribution: str) -> str:
 
 def _other_distributions() -> str:
     """Say which other distributions install a package of this name here, and what to do."""
+    from importlib import metadata
+
     found = {}
     for each in metadata.distributions():
         name = (each.metadata["Name"] or "").lower()
@@ -126,6 +132,9 @@ def _other_package() -> str:
 
 def _other_command() -> str:
     """Say whether the command of this name is that of another environment."""
+    import shutil
+    import sysconfig
+
     command = shutil.which(PACKAGE)
     scripts = sysconfig.get_path("scripts")
     if command is None or os.path.realpath(os.path.dirname(command)) == os.path.realpath(scripts):

@@ -8,7 +8,18 @@ from typing import Any, TypeVar
 
 from .signs import short_repr
 
-__all__ = ["Place", "Refusal", "recast", "refusal_of", "refused", "rename", "type_error", "value_error", "without"]
+__all__ = [
+    "Place",
+    "Refusal",
+    "compiled_where",
+    "recast",
+    "refusal_of",
+    "refused",
+    "rename",
+    "type_error",
+    "value_error",
+    "without",
+]
 
 E = TypeVar("E", bound=Exception)
 
@@ -85,9 +96,38 @@ def refused(
     argument : tuple of str and value, optional
         The name and value of the argument, which begin the rule's sentence.
     """
+    if _is_compiling():
+        return kind(_sentence(function, rule, remedy, argument))
+    return _with_fields(kind, _refusal(function, rule, remedy, argument))
+
+
+def _refusal(function: str, rule: str, remedy: str, argument: tuple[str, Any] | None) -> Refusal:
     name, written = ("", "") if argument is None else (argument[0], short_repr(argument[1]))
     where = function if isinstance(function, Place) else Place(function, "")
-    return _with_fields(kind, Refusal(where.function, rule, remedy, name, written, where.node))
+    return Refusal(where.function, rule, remedy, name, written, where.node)
+
+
+def _sentence(function: str, rule: str, remedy: str, argument: tuple[str, Any] | None) -> str:
+    return str(_refusal(function, rule, remedy, argument))
+
+
+# As torch._dynamo.assume_constant_result does: torch.compile calls it, and does not follow what it does.
+vars(_sentence)["_dynamo_marked_constant"] = True
+
+
+def _is_compiling() -> bool:
+    return False
+
+
+def compiled_where(is_compiling: Callable[[], bool]) -> None:
+    """Let errors be plain where `torch.compile` follows code that makes them: it knows no errors with attributes.
+
+    Parameters
+    ----------
+    is_compiling : callable
+        Takes nothing, and tells whether it does.
+    """
+    globals()["_is_compiling"] = is_compiling
 
 
 def value_error(function: str, rule: str, remedy: str = "", *, argument: tuple[str, Any] | None = None) -> ValueError:

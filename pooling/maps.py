@@ -6,6 +6,7 @@ import math
 import sys
 import warnings
 from collections.abc import Sequence
+from functools import lru_cache
 from typing import Any, NamedTuple
 
 import numpy as np
@@ -189,6 +190,7 @@ class Moved(NamedTuple):
     array: AnyArray
     layout: str
     axes: tuple[int, ...]
+    axes_back: tuple[int, ...]
 
     def view(self, other: AnyArray) -> AnyArray:
         """See another array of the same layout and rank as this one is seen."""
@@ -196,7 +198,22 @@ class Moved(NamedTuple):
 
     def back(self, result: AnyArray) -> AnyArray:
         """See what came of it in the requested layout."""
-        return result.transpose(np.argsort(self.axes))
+        return result.transpose(self.axes_back)
+
+
+@lru_cache(64)
+def _order(rank: int, dimensions: int, layout: str) -> tuple[str, tuple[int, ...], tuple[int, ...]] | None:
+    """Return the other layout, the order of axes that it has, and the way back."""
+    first, axes = rank - dimensions - 1, list(range(rank))
+    if layout == "channels_first":
+        axes.append(axes.pop(first))
+        other = "channels_last"
+    elif layout == "channels_last":
+        axes.insert(first, axes.pop())
+        other = "channels_first"
+    else:
+        return None
+    return other, tuple(axes), tuple(axes.index(axis) for axis in range(rank))
 
 
 def in_other_layout(array: AnyArray, dimensions: Any, layout: Any) -> Moved | None:
@@ -212,17 +229,11 @@ def in_other_layout(array: AnyArray, dimensions: Any, layout: Any) -> Moved | No
         return None
     if flags.c_contiguous or not flags.aligned or not array.dtype.isnative:
         return None
-    first, axes = rank - dimensions - 1, list(range(rank))
-    if layout == "channels_first":
-        axes.append(axes.pop(first))
-        other = "channels_last"
-    elif layout == "channels_last":
-        axes.insert(first, axes.pop())
-        other = "channels_first"
-    else:
+    order = _order(rank, dimensions, layout)
+    if order is None:
         return None
-    moved = array.transpose(axes)
-    return Moved(moved, other, tuple(axes)) if moved.flags.c_contiguous else None
+    moved = array.transpose(order[1])
+    return Moved(moved, *order) if moved.flags.c_contiguous else None
 
 
 class LayoutWarning(UserWarning):

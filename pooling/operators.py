@@ -8,7 +8,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import Literal
 
-__all__ = ["BOOL", "FLOATS", "INTEGERS", "OPERATORS", "Operator"]
+__all__ = ["BLOCK_REDUCTIONS", "BOOL", "FLOATS", "INTEGERS", "OPERATORS", "BlockReduction", "Operator"]
 
 FLOATS = ("float16", "bfloat16", "float32", "float64")
 INTEGERS = ("int8", "int16", "int32", "int64", "uint8", "uint16", "uint32", "uint64")
@@ -151,5 +151,51 @@ OPERATORS: dict[str, Operator] = {
             False,
             "Elements put back where the indices of a max pooling say, among zeros.",
         ),
+    )
+}
+
+
+@dataclass(frozen=True)
+class BlockReduction:
+    """One ``func`` of `pooling.block_reduce`: arrays of any axes, blocks that do not overlap."""
+
+    name: str
+    """What is passed as ``func``."""
+    result: Literal["same", "mean", "sum", "range", "real", "count"]
+    """The dtype of the result: that of the array; the same, or float64 for bool; 64 bits for integers; wide enough for
+    a difference; float64 for integers; or int64."""
+    weighted: bool
+    """Whether it takes weights."""
+    levels: Literal["sums", "level", "either", "originals"]
+    """What the levels of a pyramid are made of: carried sums, the level before, that or the original elements as the
+    caller says, or the original elements."""
+    gradient_dtypes: tuple[str, ...]
+    """Names of the dtypes that its gradient takes; none where it has no gradient."""
+    onnx: tuple[str, ...]
+    """ONNX operators that do the work in exported graphs; none where ONNX cannot say it."""
+    summary: str
+    """One sentence for the documentation."""
+
+    @property
+    def dtypes(self) -> tuple[str, ...]:
+        """Names of the dtypes of arrays."""
+        return FLOATS + INTEGERS + BOOL
+
+
+BLOCK_REDUCTIONS: dict[str, BlockReduction] = {
+    reduction.name: reduction
+    for reduction in (
+        BlockReduction("mean", "mean", True, "sums", FLOATS, ("AveragePool",), "Mean of every block."),
+        BlockReduction("sum", "sum", True, "sums", FLOATS, ("AveragePool", "Mul"), "Sum of every block."),
+        BlockReduction("min", "same", False, "level", FLOATS, ("MaxPool",), "Smallest element of every block."),
+        BlockReduction("max", "same", False, "level", FLOATS, ("MaxPool",), "Greatest element of every block."),
+        BlockReduction("range", "range", False, "level", (), (), "Greatest element of every block less the smallest."),
+        BlockReduction("median", "mean", False, "either", (), (), "Middle element, or mean of the middle two."),
+        BlockReduction("mode", "same", False, "either", (), (), "Most frequent element, the smallest of several."),
+        BlockReduction("rms", "real", True, "originals", FLOATS, ("LpPool", "Mul"), "Root of the mean square."),
+        BlockReduction("std", "real", True, "originals", (), (), "Standard deviation of the elements of every block."),
+        BlockReduction("var", "real", True, "originals", (), (), "Variance of the elements of every block."),
+        BlockReduction("first", "same", False, "originals", (), (), "First element of every block, row by row."),
+        BlockReduction("count", "count", False, "sums", (), (), "Number of valid elements of every block."),
     )
 }

@@ -16,6 +16,8 @@ from .geometry import Axis
 
 __all__ = ["lay_out"]
 
+ONE_CELL = Axis(1, 1, 1)
+"""What fills a geometry up to three axes."""
 LONG_ROW = 4096
 """Elements from which the inner elements are a row of their own (the kernels' segment length)."""
 
@@ -100,7 +102,7 @@ def lay_out(
             # Outer elements as rows: the kernels then make many of them in one go.
             kept.insert(0, Axis(outer, outer, 1))
             outer = 1
-    kept = [Axis(1, 1, 1)] * (3 - len(kept)) + kept
+    kept = [ONE_CELL] * (3 - len(kept)) + kept
     return Plan(
         outer,
         inner,

@@ -1485,3 +1485,157 @@ def gem(input: npt.ArrayLike, p: float = 3.0, eps: float = 1e-6, *, layout: str 
 
 
 gem_pool2d, gem_pool2d_backward = publish("gem_pool2d", gem)
+
+
+# ----------------------------------------------------------------------------------------------------------
+# Blocks
+
+
+BLOCK_FUNCS = ("mean", "sum", "min", "max", "range", "median", "mode", "rms", "std", "var", "first", "count")
+Element: TypeAlias = tuple[Any, Fraction]  # a valid element of a block and its weight
+
+
+def difference(high: Number, low: Number) -> Number:
+    """Subtract without rounding; NaN and infinities subtract as IEEE 754 has it."""
+    return exact_sum([high, times(low, -1)])
+
+
+def weighted_mean(values: Sequence[Number], weights: Sequence[Fraction]) -> Number:
+    """Return ``sum(w * x) / sum(w)``."""
+    return times(exact_sum([times(x, w) for x, w in zip(values, weights, strict=True)]), 1 / sum(weights))
+
+
+def root(value: Number) -> float:
+    """Return the square root, in float64 from the whole root of a multiple by 4**600."""
+    if special(value):
+        return math.sqrt(value) if value > 0 else math.nan
+    scale = 4**600
+    return float(Fraction(math.isqrt(math.floor(Fraction(value) * scale)), 2**600))
+
+
+def reduce_block(func: str, block: Sequence[Element]) -> Number:
+    """Reduce the valid elements of a block, of which there is at least one, in row-major order."""
+    values: list[Number] = [x for x, _ in block]
+    weights = [w for _, w in block]
+    if func == "count":
+        return len(block)
+    if func == "first":
+        return values[0]
+    if func != "sum" and any(x != x for x in values):
+        return math.nan
+    ascending = sorted(values) if func in ("min", "max", "range", "median", "mode") else values
+    if func == "sum":
+        return exact_sum([times(x, w) for x, w in zip(values, weights, strict=True)])
+    if func == "mean":
+        return weighted_mean(values, weights)
+    if func == "min":
+        return ascending[0]
+    if func == "max":
+        return ascending[-1]
+    if func == "range":
+        return difference(ascending[-1], ascending[0])
+    if func == "median":
+        middle = ascending[(len(block) - 1) // 2], ascending[len(block) // 2]
+        return middle[0] if len(block) % 2 else times(exact_sum(middle), Fraction(1, 2))
+    if func == "mode":
+        return max(ascending, key=lambda value: ascending.count(value))
+    if func == "rms":
+        return root(weighted_mean([INF if special(x) else Fraction(x) ** 2 for x in values], weights))
+    if any(special(x) for x in values):
+        return math.nan
+    mean = weighted_mean(values, weights)
+    variance = weighted_mean([(Fraction(x) - mean) ** 2 for x in values], weights)
+    return root(variance) if func == "std" else variance
+
+
+def block_dtype(func: str, dtype: np.dtype[Any], weighted: bool, wanted: npt.DTypeLike | None) -> np.dtype[Any]:
+    """Return the dtype of the result."""
+    if wanted is not None:
+        return np.dtype(wanted)
+    if func == "count":
+        return np.dtype(np.int64)
+    if dtype.name in FLOATS:
+        return dtype
+    if func in ("rms", "std", "var") or (func in ("mean", "median") and dtype == np.bool_):
+        return np.dtype(np.float64)
+    if func == "sum":
+        return np.dtype(np.float64 if weighted else np.uint64 if dtype.kind == "u" else np.int64)
+    if func == "range" and dtype.kind == "i":
+        return np.dtype(f"int{min(64, 16 * dtype.itemsize)}")
+    return dtype
+
+
+def block_reduce(
+    array: npt.ArrayLike,
+    block_size: Sizes,
+    func: str = "mean",
+    *,
+    edge: str = "partial",
+    nodata: float | None = None,
+    weights: npt.ArrayLike | None = None,
+    min_valid: float = 0.0,
+    rounding: str = "half_even",
+    dtype: npt.DTypeLike | None = None,
+    return_valid: bool = False,
+) -> Any:
+    """Reduce blocks that do not overlap.
+
+    An element is valid unless it is equal to `nodata` (or NaN, where `nodata` is), is masked, or has weight 0.
+    Where no element of a block is valid, or a smaller share of those that are there than `min_valid`, the result is
+    `nodata`; NaN, or an error for integers, where there is none. Counts are counts always. A sum or a range that does
+    not fit 64 bits is an error.
+    """
+    mask = np.ma.getmaskarray(array) if isinstance(array, np.ma.MaskedArray) else None
+    elements = np.asarray(np.ma.getdata(array))
+    choice("func", func, BLOCK_FUNCS)
+    choice("edge", edge, ("partial", "trim", "error"))
+    choice("rounding", rounding, ROUNDINGS)
+    if elements.dtype.name not in FLOATS and elements.dtype.name not in INTEGERS | BOOL:
+        raise TypeError(f"array has dtype {elements.dtype}")
+    sizes = per_axis("block_size", block_size, elements.ndim)
+    starts = []
+    for size, block in zip(elements.shape, sizes, strict=True):
+        if edge == "error" and size % block:
+            raise ValueError(f"block_size={short_repr(block_size)} does not divide {elements.shape}")
+        starts.append(range(0, size if edge != "trim" else size - size % block, block))
+    kind = block_dtype(func, elements.dtype, weights is not None, dtype)
+    weighing = None if weights is None else np.asarray(weights, np.float64)
+    numbers = exact(elements)
+    missing = None if nodata is None else exact(np.array(nodata).astype(elements.dtype))[()]
+    result = np.zeros([len(each) for each in starts], kind)
+    valid = np.zeros(result.shape)
+    for cell in np.ndindex(result.shape):
+        taps = itertools.product(
+            *(
+                range(begin[o], min(begin[o] + block, size))
+                for begin, o, block, size in zip(starts, cell, sizes, elements.shape, strict=True)
+            )
+        )
+        found: list[Element] = []
+        there = 0
+        for tap in taps:
+            there += 1
+            value = numbers[tap]
+            left_out = missing is not None and (value == missing or (value != value and missing != missing))
+            weight = Fraction(1) if weighing is None else Fraction(weighing[tap])
+            if not left_out and weight and (mask is None or not mask[tap]):
+                found.append((value, weight))
+        valid[cell] = len(found) / there
+        if func == "count":
+            result[cell] = len(found)
+        elif not found or valid[cell] < min_valid:
+            if missing is None and mask is None and kind.name not in FLOATS:
+                raise ValueError(f"the block {cell} has no valid element, and there is no nodata")
+            # Of a masked array without nodata nobody sees what is below the mask.
+            result[cell] = missing if missing is not None else 0 if kind.name not in FLOATS else math.nan
+        else:
+            value = reduce_block(func, found)
+            if func in ("sum", "range") and kind.kind in "iu" and not fits(value, kind):
+                raise ValueError(f"the {func} of the block {cell} does not fit {kind}")
+            result[cell] = bool(value) if kind == np.bool_ else stored(value, kind, rounding)
+    return (result, valid) if return_valid else result
+
+
+def fits(value: Number, dtype: np.dtype[Any]) -> bool:
+    """Tell whether an integer is one of a dtype."""
+    return int(np.iinfo(dtype).min) <= value <= int(np.iinfo(dtype).max)

@@ -5,10 +5,13 @@
 """
 
 from libc.string cimport memcpy
-from conversions cimport sum_eights, widened
+from conversions cimport sum_eights_bfloat16, sum_eights, widened
 from reducers cimport TOTAL, combine, empty, identity
-from tuning cimport BLOCK, LANES, STRIP
-from types cimport bfloat16_t, float16_t, int8_t, int64_t, pair_t, stored_t, uint8_t, value_t, wide_t
+from tuning cimport BLOCK, LANES, STRIP, WIDE_LANES
+from types cimport (
+    bfloat16_t, float16_t, int8_t, int16_t, int32_t, int64_t, pair_t, stored_t, uint8_t, uint16_t, uint32_t, value_t,
+    wide_t,
+)
 
 cdef extern from "c/sums.h":
     void eight_runs_float "pooling_eight_runs_float"(
@@ -20,6 +23,36 @@ cdef extern from "c/sums.h":
     double run_double "pooling_run_double"(const double* src, ptrdiff_t n) noexcept nogil
     double run_wide "pooling_run_wide"(const float* src, ptrdiff_t n) noexcept nogil
     int64_t run_bytes "pooling_run_bytes"(const uint8_t* src, ptrdiff_t n, uint8_t flip) noexcept nogil
+
+cdef extern from "c/windows.h":
+    const bint WINDOWS_IN_REGISTERS "POOLING_WINDOWS_IN_REGISTERS"
+    void windows_float "pooling_windows_float"(
+        float* dst, ptrdiff_t dst_row, const void** rows, ptrdiff_t taps, ptrdiff_t outputs, ptrdiff_t n, float* ends,
+        const int reducer) noexcept nogil
+    void windows_double "pooling_windows_double"(
+        double* dst, ptrdiff_t dst_row, const void** rows, ptrdiff_t taps, ptrdiff_t outputs, ptrdiff_t n,
+        double* ends, const int reducer) noexcept nogil
+    void windows_wide "pooling_windows_wide"(
+        double* dst, ptrdiff_t dst_row, const void** rows, ptrdiff_t taps, ptrdiff_t outputs, ptrdiff_t n,
+        double* ends, const int reducer) noexcept nogil
+    void windows_int8 "pooling_windows_int8"(
+        int8_t* dst, ptrdiff_t dst_row, const void** rows, ptrdiff_t taps, ptrdiff_t outputs, ptrdiff_t n,
+        int8_t* ends, const int reducer) noexcept nogil
+    void windows_uint8 "pooling_windows_uint8"(
+        uint8_t* dst, ptrdiff_t dst_row, const void** rows, ptrdiff_t taps, ptrdiff_t outputs, ptrdiff_t n,
+        uint8_t* ends, const int reducer) noexcept nogil
+    void windows_int16 "pooling_windows_int16"(
+        int16_t* dst, ptrdiff_t dst_row, const void** rows, ptrdiff_t taps, ptrdiff_t outputs, ptrdiff_t n,
+        int16_t* ends, const int reducer) noexcept nogil
+    void windows_uint16 "pooling_windows_uint16"(
+        uint16_t* dst, ptrdiff_t dst_row, const void** rows, ptrdiff_t taps, ptrdiff_t outputs, ptrdiff_t n,
+        uint16_t* ends, const int reducer) noexcept nogil
+    void windows_int32 "pooling_windows_int32"(
+        int32_t* dst, ptrdiff_t dst_row, const void** rows, ptrdiff_t taps, ptrdiff_t outputs, ptrdiff_t n,
+        int32_t* ends, const int reducer) noexcept nogil
+    void windows_uint32 "pooling_windows_uint32"(
+        uint32_t* dst, ptrdiff_t dst_row, const void** rows, ptrdiff_t taps, ptrdiff_t outputs, ptrdiff_t n,
+        uint32_t* ends, const int reducer) noexcept nogil
 
 
 cdef inline value_t tap_group(
@@ -96,6 +129,58 @@ cdef inline void across_step(
         across_group(dst, src, stride, 1, n, step, rows, dst_row, src_row, True, reducer)
 
 
+cdef inline void across_pixel(
+    value_t* dst, const value_t* src, ptrdiff_t stride, const int taps, const ptrdiff_t together, ptrdiff_t n,
+    ptrdiff_t rows, ptrdiff_t src_row, const int reducer,
+) noexcept nogil:
+    across_group(dst, src, stride, taps, together, 1, rows - 1, n, src_row, False, reducer)
+    across_group(
+        dst + (rows - 1) * n, src + (rows - 1) * src_row, stride, taps, n, 1, 1, 0, 0, False, reducer)
+
+
+cdef inline void across_pixels(
+    value_t* dst, const value_t* src, ptrdiff_t stride, ptrdiff_t taps, ptrdiff_t n, ptrdiff_t rows, ptrdiff_t src_row,
+    const int reducer,
+) noexcept nogil:
+    """Combine pixels of three or four channels, in rows without gaps: with every pixel but the last one a fourth value,
+    which is written over."""
+    if taps == 2:
+        across_pixel(dst, src, stride, 2, 4, n, rows, src_row, reducer)
+    elif taps == 3:
+        across_pixel(dst, src, stride, 3, 4, n, rows, src_row, reducer)
+    else:
+        across_pixel(dst, src, stride, 4, 4, n, rows, src_row, reducer)
+
+
+cdef inline bint is_rare(
+    value_t* dst, ptrdiff_t stride, ptrdiff_t taps, ptrdiff_t n, ptrdiff_t step, ptrdiff_t rows, ptrdiff_t dst_row,
+    ptrdiff_t src_row, bint accumulate,
+) noexcept nogil:
+    """Whether `across_rare` has loops for such rows: pixels, and steps of 3 and 4 in float."""
+    cdef bint steps = False
+    if value_t is float:
+        steps = 3 <= step <= 4 and stride == 1 and n > 1
+    return steps or sizeof(value_t) > 1 and step == 1 and 3 <= n <= 4 and dst_row == n and 2 <= taps <= 4 and (
+        not accumulate and src_row > 0 and rows > 1)
+
+
+cdef inline void across_rare(
+    value_t* dst, const value_t* src, ptrdiff_t stride, ptrdiff_t taps, ptrdiff_t n, ptrdiff_t step,
+    ptrdiff_t rows, ptrdiff_t dst_row, ptrdiff_t src_row, bint accumulate, const int reducer,
+) noexcept nogil:
+    """Do as `across` for rows that `is_rare` names. It is a function of its own, since these loops beside the others
+    made those of windows 3 wide slower by a fifth."""
+    if step == 1:
+        across_pixels(dst, src, stride, taps, n, rows, src_row, reducer)
+    elif step == 4:
+        across_step(dst, src, 1, taps, n, 4, rows, dst_row, src_row, accumulate, reducer)
+    elif taps == 7 and not accumulate:
+        # Compilers make shuffles of these steps; others would be loops over single elements.
+        across_group(dst, src, 1, 7, n, 3, rows, dst_row, src_row, False, reducer)
+    else:
+        across_step(dst, src, 1, taps, n, 3, rows, dst_row, src_row, accumulate, reducer)
+
+
 cdef inline void across(
     value_t* dst, const value_t* src, ptrdiff_t stride, ptrdiff_t taps, ptrdiff_t n, ptrdiff_t step,
     ptrdiff_t rows, ptrdiff_t dst_row, ptrdiff_t src_row, bint accumulate, const int reducer,
@@ -157,6 +242,32 @@ cdef inline void windows(
     There may be as many outputs as taps; `ends` has room for STRIP values a tap, and as many again.
     """
     cdef ptrdiff_t x = 0
+    if WINDOWS_IN_REGISTERS and n * <ptrdiff_t> sizeof(value_t) >= 32:
+        if value_t is float:
+            windows_float(dst, dst_row, rows, taps, outputs, n, ends, reducer)
+            return
+        elif value_t is double:
+            windows_double(dst, dst_row, rows, taps, outputs, n, ends, reducer)
+            return
+        elif reducer != TOTAL:
+            if value_t is int8_t:
+                windows_int8(dst, dst_row, rows, taps, outputs, n, ends, reducer)
+                return
+            elif value_t is uint8_t:
+                windows_uint8(dst, dst_row, rows, taps, outputs, n, ends, reducer)
+                return
+            elif value_t is int16_t:
+                windows_int16(dst, dst_row, rows, taps, outputs, n, ends, reducer)
+                return
+            elif value_t is uint16_t:
+                windows_uint16(dst, dst_row, rows, taps, outputs, n, ends, reducer)
+                return
+            elif value_t is int32_t:
+                windows_int32(dst, dst_row, rows, taps, outputs, n, ends, reducer)
+                return
+            elif value_t is uint32_t:
+                windows_uint32(dst, dst_row, rows, taps, outputs, n, ends, reducer)
+                return
     # Known lengths are worth it: 1.8 ns for eight windows, and otherwise 3.4.
     while x + STRIP <= n:
         windows_block(dst + x, dst_row, rows, taps, outputs, x, STRIP, ends, reducer)
@@ -196,6 +307,7 @@ cdef inline void sum_runs(
 cdef inline value_t run(const value_t* src, ptrdiff_t n, const int reducer) noexcept nogil:
     """Reduce n >= 1 neighbouring values."""
     cdef value_t lanes[LANES]
+    cdef value_t wide[WIDE_LANES]
     cdef value_t result
     cdef ptrdiff_t i, lane
     if reducer == TOTAL and n >= 8:
@@ -209,9 +321,23 @@ cdef inline value_t run(const value_t* src, ptrdiff_t n, const int reducer) noex
         for i in range(1, n):
             result = combine(result, src[i], reducer)
         return result
-    for lane in range(LANES):
-        lanes[lane] = src[lane]
-    i = LANES
+    i = 0
+    if reducer != TOTAL and n >= 4 * WIDE_LANES:
+        # A comparison waits for the one before it in the same lane: many lanes keep the processor busy.
+        for lane in range(WIDE_LANES):
+            wide[lane] = src[lane]
+        i = WIDE_LANES
+        while i + WIDE_LANES <= n:
+            fold(wide, src + i, WIDE_LANES, reducer)
+            i += WIDE_LANES
+        fold(wide, wide + 2 * LANES, 2 * LANES, reducer)
+        fold(wide, wide + LANES, LANES, reducer)
+        for lane in range(LANES):
+            lanes[lane] = wide[lane]
+    else:
+        for lane in range(LANES):
+            lanes[lane] = src[lane]
+        i = LANES
     while i + LANES <= n:
         fold(lanes, src + i, LANES, reducer)
         i += LANES
@@ -287,6 +413,9 @@ cdef inline void widen_group(
         if stored_t is float16_t and wide_t is float:
             if step == 1:
                 done = sum_eights(dst, src, stride, taps, n, accumulate)
+        elif stored_t is bfloat16_t and wide_t is float:
+            if step == 1:
+                done = sum_eights_bfloat16(dst, src, stride, taps, n, accumulate)
         for x in range(done, n):
             if accumulate:
                 dst[x] = <wide_t> (dst[x] + widened_group(src + x * step, stride, taps, dst))
@@ -359,6 +488,10 @@ cdef inline void widen_windows(
 ) noexcept nogil:
     """Sum elements as `windows` combines values."""
     cdef ptrdiff_t x = 0
+    if WINDOWS_IN_REGISTERS and n >= 4:
+        if wide_t is double and stored_t is float:
+            windows_wide(dst, dst_row, rows, taps, outputs, n, ends, TOTAL)
+            return
     while x + STRIP <= n:
         widen_windows_block(dst + x, dst_row, rows, taps, outputs, x, STRIP, ends, kind)
         x += STRIP

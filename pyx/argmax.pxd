@@ -2,7 +2,25 @@
 """Leaf loops over rows that also find where the best value lies, as a distance from the first tap of its window."""
 
 from reducers cimport GREATEST, SMALLEST, better
-from types cimport int32_t, int64_t, offset_t, value_t
+from types cimport int16_t, int32_t, int64_t, offset_t, uint8_t, value_t
+
+
+cdef extern from "c/winners.h":
+    # The outputs of a row, those of whole windows, and where windows lie.
+    ctypedef struct across_row_t "pooling_across_row_t":
+        ptrdiff_t outputs, begin, end, stride, pad, taps, size
+    void winners_float "pooling_winners_float"(
+        void* best, int64_t* index, const void** rows, const int32_t* places, int count, const across_row_t* across,
+        int64_t origin, const int order) noexcept nogil
+    void winners_double "pooling_winners_double"(
+        void* best, int64_t* index, const void** rows, const int32_t* places, int count, const across_row_t* across,
+        int64_t origin, const int order) noexcept nogil
+    void winners_int16 "pooling_winners_int16"(
+        void* best, int64_t* index, const void** rows, const int32_t* places, int count, const across_row_t* across,
+        int64_t origin, const int order) noexcept nogil
+    void winners_uint8 "pooling_winners_uint8"(
+        void* best, int64_t* index, const void** rows, const int32_t* places, int count, const across_row_t* across,
+        int64_t origin, const int order) noexcept nogil
 
 
 cdef inline void argmax_tap_step(
@@ -168,6 +186,30 @@ cdef inline void argmax_across(
     else:
         argmax_step(
             best, where, src, places, taps, here, n, step, rows, dst_row, src_row, accumulate, reducer, SPREAD)
+
+
+cdef inline bint has_winners(value_t* kind) noexcept nogil:
+    """Whether c/winners.h has loops for what rows hold."""
+    return value_t is float or value_t is double or value_t is int16_t or value_t is uint8_t
+
+
+cdef inline void winners(
+    value_t* best, int64_t* index, const void** rows, const int32_t* places, int count, const across_row_t* across,
+    int64_t origin, const int reducer,
+) noexcept nogil:
+    """Find the argmaxes of a row of windows two or three columns wide, and their indices.
+
+    `rows` are the rows of the input under them, whose places begin at `places`; `origin` is the index of the first cell
+    of the first. `best` may be NULL.
+    """
+    if value_t is float:
+        winners_float(best, index, rows, places, count, across, origin, reducer)
+    elif value_t is double:
+        winners_double(best, index, rows, places, count, across, origin, reducer)
+    elif value_t is int16_t:
+        winners_int16(best, index, rows, places, count, across, origin, reducer)
+    elif value_t is uint8_t:
+        winners_uint8(best, index, rows, places, count, across, origin, reducer)
 
 
 cdef inline void name_steps(

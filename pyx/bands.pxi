@@ -170,6 +170,41 @@ cdef void slide(
                 inner, axis.stride * inner, False, NULL)
 
 
+cdef inline bint slides_windows(const plan_t* plan, const leaves_t* leaves) noexcept nogil:
+    """Whether rows of long windows are combined as those of strips are: three combinations a window.
+
+    Of sums that is another order, with more roundings.
+    """
+    cdef const axis_t* axis = &plan.axes[1]
+    return leaves.windows != NULL and leaves.overlaps and axis.stride == 1 and axis.dilation == 1 and (
+        axis.kernel_size <= MOST_LONG_ROWS)
+
+
+cdef void slide_windows(
+    const plan_t* plan, const leaves_t* leaves, char* dst, const char* src, ptrdiff_t n, ptrdiff_t rows,
+    ptrdiff_t dst_row, char* memory,
+) noexcept nogil:
+    """Combine the rows of `rows` whole windows; `src` points at n stored elements of the first row of the first."""
+    cdef ptrdiff_t taps = plan.axes[1].kernel_size
+    cdef ptrdiff_t in_row = plan.axes[2].input_size * plan.inner * leaves.storage
+    cdef ptrdiff_t row = 0
+    cdef ptrdiff_t i, made
+    cdef const void* lines[2 * MOST_LONG_ROWS]
+    cdef char* ends = memory
+    if leaves.load != NULL:
+        ends += (rows + taps - 1) * n * leaves.value
+        for i in range(rows + taps - 1):
+            leaves.load(memory + i * n * leaves.value, src + i * in_row, n)
+        src = memory
+        in_row = n * leaves.value
+    while row < rows:
+        made = min(taps, rows - row)
+        for i in range(taps - 1 + made):
+            lines[i] = src + (row + i) * in_row
+        leaves.windows(dst + row * dst_row * leaves.value, dst_row, lines, taps, made, n, ends, NULL)
+        row += made
+
+
 cdef void combine_rows(
     const plan_t* plan, const leaves_t* leaves, char* dst, char* converted, const char* src, ptrdiff_t n,
     const window_t* depth, const window_t* height, ptrdiff_t rows, ptrdiff_t dst_row, char* memory, char* scratch,
@@ -190,6 +225,9 @@ cdef void combine_rows(
     if depth.count == 0 or height.count == 0:
         for y in range(rows):
             leaves.empty(dst + y * dst_row * leaves.value, n, NULL)
+        return
+    if climbs_now(plan, height, rows) and slides_windows(plan, leaves):
+        slide_windows(plan, leaves, dst, src, n, rows, dst_row, memory)
         return
     if climbs_now(plan, height, rows):
         climb_rows(&ladder, leaves, src, row, n, rows_spanned(axis, rows), axis, memory)

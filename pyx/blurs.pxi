@@ -14,6 +14,9 @@ cdef struct blur_t:
     # Values of a cell, those made together and in how many parts; results of a row made together, and in how many
     # parts; most cells that one of these parts reads.
     ptrdiff_t inner, slice, slices, segment, segments, span
+    # Results of a row from `regular` to `irregular` are made alike: each of as many neighbours as the one `period`
+    # before it, `shift` cells further on and with the same weights.
+    ptrdiff_t regular, irregular, period, shift
     convert_fn load, store
     ptrdiff_t size
     const char* src
@@ -42,6 +45,120 @@ cdef extent_t cells_read(const blur_t* blur, ptrdiff_t output, ptrdiff_t outputs
     return extent
 
 
+cdef bint are_alike(const blur_t* blur, ptrdiff_t output, ptrdiff_t other, ptrdiff_t shift) noexcept nogil:
+    """Whether two results of a row are made of neighbours, `shift` cells apart, with the same weights."""
+    cdef ptrdiff_t begin = blur.starts[1][output]
+    cdef ptrdiff_t of_other = blur.starts[1][other]
+    cdef ptrdiff_t taps = blur.starts[1][output + 1] - begin
+    cdef ptrdiff_t t
+    if taps == 0 or blur.starts[1][other + 1] - of_other != taps:
+        return False
+    for t in range(taps):
+        if blur.cells[1][begin + t] != blur.cells[1][begin] + t or blur.weights[1][begin + t] != (
+                blur.weights[1][of_other + t]) or blur.cells[1][begin + t] - blur.cells[1][of_other + t] != shift:
+            return False
+    return True
+
+
+cdef void find_regular(blur_t* blur) noexcept nogil:
+    """Find the results of a row that are made alike: all but those at its ends, in as many ways as there are steps."""
+    cdef ptrdiff_t outputs = blur.outputs[1]
+    cdef ptrdiff_t middle = outputs // 2
+    cdef ptrdiff_t period, shift, first, stop
+    blur.regular = blur.irregular = 0
+    for period in range(1, min(<ptrdiff_t> MOST_PHASES, middle) + 1):
+        if blur.starts[1][middle] == blur.starts[1][middle + 1] or (
+                blur.starts[1][middle - period] == blur.starts[1][middle - period + 1]):
+            continue
+        shift = blur.cells[1][blur.starts[1][middle]] - blur.cells[1][blur.starts[1][middle - period]]
+        first = middle + 1
+        while first > period and are_alike(blur, first - 1, first - 1 - period, shift):
+            first -= 1
+        stop = middle + 1
+        while first <= middle and stop < outputs and are_alike(blur, stop, stop - period, shift):
+            stop += 1
+        # The first of each way has been looked at only as the one before another.
+        if shift > 0 and stop - first >= period and stop - first + period > blur.irregular - blur.regular:
+            blur.regular = first - period
+            blur.irregular = stop
+            blur.period = period
+            blur.shift = shift
+
+
+cdef inline void blur_alike_of(
+    double* made, const double* row, const double* weights, ptrdiff_t n, const ptrdiff_t taps, const ptrdiff_t period,
+    const ptrdiff_t shift,
+) noexcept nogil:
+    cdef ptrdiff_t i, t
+    cdef double total
+    for i in range(n):
+        total = 0
+        for t in range(taps):
+            total += weights[t] * row[i * shift + t]
+        # Every NaN is the same one.
+        made[i * period] = total if total == total else NAN
+
+
+cdef inline void blur_alike_by(
+    double* made, const double* row, const double* weights, ptrdiff_t n, const ptrdiff_t taps, ptrdiff_t period,
+    ptrdiff_t shift,
+) noexcept nogil:
+    if period == 1 and shift == 1:
+        blur_alike_of(made, row, weights, n, taps, 1, 1)
+    elif period == 1 and shift == 2:
+        blur_alike_of(made, row, weights, n, taps, 1, 2)
+    else:
+        blur_alike_of(made, row, weights, n, taps, period, shift)
+
+
+cdef void blur_alike(
+    double* made, const double* row, const double* weights, ptrdiff_t n, ptrdiff_t taps, ptrdiff_t period,
+    ptrdiff_t shift,
+) noexcept nogil:
+    """Make n results that lie `period` apart of so many neighbours, `shift` cells further on for each."""
+    if taps == 1:
+        blur_alike_by(made, row, weights, n, 1, period, shift)
+    elif taps == 2:
+        blur_alike_by(made, row, weights, n, 2, period, shift)
+    elif taps == 3:
+        blur_alike_by(made, row, weights, n, 3, period, shift)
+    elif taps == 4:
+        blur_alike_by(made, row, weights, n, 4, period, shift)
+    elif taps == 5:
+        blur_alike_by(made, row, weights, n, 5, period, shift)
+    else:
+        blur_alike_of(made, row, weights, n, taps, period, shift)
+
+
+cdef void blur_cells(
+    const blur_t* blur, double* made, const double* row, ptrdiff_t output, ptrdiff_t outputs, ptrdiff_t first
+) noexcept nogil:
+    """Make neighbouring results of a row, which begins with the cell `first`, by their tables alone."""
+    cdef ptrdiff_t o, k
+    cdef double total
+    for o in range(outputs):
+        total = 0
+        for k in range(blur.starts[1][output + o], blur.starts[1][output + o + 1]):
+            total += blur.weights[1][k] * row[blur.cells[1][k] - first]
+        made[o] = total if total == total else NAN
+
+
+cdef void blur_row(
+    const blur_t* blur, double* made, const double* row, ptrdiff_t output, ptrdiff_t outputs, ptrdiff_t first
+) noexcept nogil:
+    """Do the same, with those that are made alike in loops over all of them."""
+    cdef ptrdiff_t begin = min(max(blur.regular, output), output + outputs)
+    cdef ptrdiff_t stop = max(min(blur.irregular, output + outputs), begin)
+    cdef ptrdiff_t o, at
+    blur_cells(blur, made, row, output, begin - output, first)
+    for o in range(begin, min(begin + blur.period, stop) if begin < stop else begin):
+        at = blur.starts[1][o]
+        blur_alike(
+            made + o - output, row + blur.cells[1][at] - first, blur.weights[1] + at,
+            ceil_divide(stop - o, blur.period), blur.starts[1][o + 1] - at, blur.period, blur.shift)
+    blur_cells(blur, made + stop - output, row, stop, output + outputs - stop, first)
+
+
 cdef ptrdiff_t blur_rows(const void* job, char* scratch, ptrdiff_t begin, ptrdiff_t end) noexcept nogil:
     """Make parts begin to end of rows: combine the rows of each window, then slide along the result."""
     cdef const blur_t* blur = <const blur_t*> job
@@ -55,7 +172,7 @@ cdef ptrdiff_t blur_rows(const void* job, char* scratch, ptrdiff_t begin, ptrdif
     cdef const double* taps
     cdef const char* line
     cdef char* target
-    cdef double weight, total
+    cdef double weight
     for task in range(begin, end):
         slice = task % blur.slices * blur.slice
         rest = task // blur.slices
@@ -83,11 +200,8 @@ cdef ptrdiff_t blur_rows(const void* job, char* scratch, ptrdiff_t begin, ptrdif
                     blur.load(loaded + x * values, line + x * blur.inner * blur.size, values)
             for x in range(n):
                 row[x] += weight * loaded[x]
-        for o in range(outputs if values == 1 else 0):
-            total = 0
-            for k in range(blur.starts[1][output + o], blur.starts[1][output + o + 1]):
-                total += blur.weights[1][k] * row[blur.cells[1][k] - extent.first]
-            made[o] = total if total == total else NAN
+        if values == 1:
+            blur_row(blur, made, row, output, outputs, extent.first)
         for o in range(outputs if values > 1 else 0):
             out = made + o * values
             for c in range(values):
@@ -190,6 +304,7 @@ def blur(int kind, src, dst, ptrdiff_t outer, ptrdiff_t inner, inputs, outputs, 
     job.segment = BLUR_CELLS // job.slice * job.outputs[1] // max(job.inputs[1], job.outputs[1])
     job.segment = max(1, min(job.segment, job.outputs[1]))
     job.segments = ceil_divide(job.outputs[1], job.segment)
+    find_regular(&job)
     job.span = 1
     o = 0
     while o < job.outputs[1]:

@@ -15,6 +15,10 @@ cdef extern from "c/halves.h":
     float as_single "pooling_as_single"(float16_t half) noexcept nogil
     ptrdiff_t sum_eights "pooling_sum_eights"(
         float* dst, const float16_t* src, ptrdiff_t stride, int taps, ptrdiff_t n, bint accumulate) noexcept nogil
+    ptrdiff_t sum_eights_bfloat16 "pooling_sum_eights_bfloat16"(
+        float* dst, const bfloat16_t* src, ptrdiff_t stride, int taps, ptrdiff_t n, bint accumulate) noexcept nogil
+    ptrdiff_t round_sixteens_bfloat16 "pooling_round_sixteens_bfloat16"(
+        bfloat16_t* dst, const float* src, ptrdiff_t n) noexcept nogil
     ptrdiff_t round_eights "pooling_round_eights"(float16_t* dst, const float* src, ptrdiff_t n) noexcept nogil
     ptrdiff_t to_keys "pooling_to_keys"(
         int16_t* dst, const uint16_t* src, ptrdiff_t n, int16_t infinity, int16_t nan_key) noexcept nogil
@@ -87,7 +91,7 @@ cdef inline void float_to_bfloat16(bfloat16_t* dst, const float* src, ptrdiff_t 
     """Round to nearest, ties to even."""
     cdef ptrdiff_t x
     cdef uint32_t bits, rounded
-    for x in range(n):
+    for x in range(round_sixteens_bfloat16(dst, src, n), n):
         bits = as_bits(src[x])
         rounded = (bits + 0x7fff + ((bits >> 16) & 1)) >> 16
         dst[x].bits = <uint16_t> ((bits >> 16) | 0x40 if (bits & 0x7fffffff) > 0x7f800000 else rounded)

@@ -17,9 +17,12 @@ from libc.string cimport memset
 
 from tuning cimport (
     ARGMAX_LANES, BAND_CELLS, BLOCK, FLAT_SHARE, LADDER_CELLS, LONG, MANY_PLANES, MOST_REACH, MOST_SPAN, NARROW,
-    RUN_BAND_CELLS, SERIAL_BYTES, GRADIENT_STACK_CELLS, STACK_CELLS, STRAIGHT,
+    RUN_BAND_CELLS, GRADIENT_STACK_CELLS, STACK_CELLS, STRAIGHT,
+    SERIAL_BLUR, SERIAL_COPY, SERIAL_FRACTIONAL, SERIAL_INDICES, SERIAL_NORM, SERIAL_NORM_GRADIENT, SERIAL_POOL,
+    SERIAL_REGIONS, SERIAL_SCATTER, SERIAL_SEARCH, SERIAL_SPREAD, SERIAL_UNPOOLING,
 )
 from types cimport int64_t
+from views cimport MOST_AXES, gather, lay_view, maps_t, view_t
 
 from contextvars import ContextVar
 from math import prod
@@ -120,7 +123,14 @@ cdef ptrdiff_t share(
 # "team", "openmp", or "none" where the compiler has neither atomic operations nor OpenMP.
 THREADING = (<bytes> POOLING_THREADING).decode("ascii")
 cdef ptrdiff_t default_threads = 1
-cdef ptrdiff_t serial_bytes = SERIAL_BYTES
+# What the calls of a family move at least where more than one thread does them; for all of them it is `serial_bytes`
+# where that is not negative.
+cdef dict LEAST = {
+    "pool": SERIAL_POOL, "indices": SERIAL_INDICES, "scatter": SERIAL_SCATTER, "search": SERIAL_SEARCH,
+    "spread": SERIAL_SPREAD, "copy": SERIAL_COPY, "norm": SERIAL_NORM, "norm gradient": SERIAL_NORM_GRADIENT,
+    "blur": SERIAL_BLUR, "regions": SERIAL_REGIONS, "unpooling": SERIAL_UNPOOLING, "fractional": SERIAL_FRACTIONAL,
+}
+cdef ptrdiff_t serial_bytes = -1
 # The number inside of a `pooling.threads` block.
 THREADS_HERE = ContextVar("pooling_threads", default=None)
 
@@ -132,7 +142,8 @@ def set_default_threads(ptrdiff_t threads):
 
 
 def set_serial_bytes(ptrdiff_t nbytes):
-    """Let calls run on one thread that move fewer bytes than this; return what it was before."""
+    """Let calls run on one thread that move fewer bytes than this, or than their own limits where it is negative;
+    return what it was before."""
     global serial_bytes
     before, serial_bytes = serial_bytes, nbytes
     return before
@@ -145,9 +156,12 @@ cpdef ptrdiff_t get_num_threads() except -1:
     return THREADS_HERE.get() or default_threads
 
 
-cpdef ptrdiff_t threads_for(ptrdiff_t nbytes) except -1:
-    """Return the number of threads for a call that moves so many bytes."""
-    return 1 if nbytes < serial_bytes else get_num_threads()
+cpdef ptrdiff_t threads_for(ptrdiff_t nbytes, str family="copy") except -1:
+    """Return the number of threads for a call of a family of `LEAST` that moves so many bytes."""
+    cdef ptrdiff_t least = serial_bytes
+    if least < 0:
+        least = LEAST[family]
+    return 1 if nbytes < least else get_num_threads()
 
 
 def keep_workers(ptrdiff_t workers):
@@ -652,6 +666,124 @@ cdef bint is_index(dtype):
     return dtype is INDEX or dtype == INDEX
 
 
+# --- arrays that do not lie side by side ---
+
+cdef struct copying_t:
+    view_t view
+    const char* src
+    char* dst
+
+
+cdef ptrdiff_t gather_tasks(const void* job, char* scratch, ptrdiff_t begin, ptrdiff_t end) noexcept nogil:
+    cdef const copying_t* copying = <const copying_t*> job
+    gather(&copying.view, copying.dst, copying.src, begin, end)
+    return -1
+
+
+cdef bint are_moved(ptrdiff_t itemsize) noexcept:
+    """Whether there are copies of elements of so many bytes."""
+    return itemsize == 1 or itemsize == 2 or itemsize == 4 or itemsize == 8
+
+
+def gathered(array not None):
+    """Copy an ndarray of this machine's byte order to where its elements lie side by side, on as many threads as help.
+
+    Parameters
+    ----------
+    array : ndarray
+        Of any strides, at any address.
+
+    Returns
+    -------
+    ndarray
+        Contiguous and aligned, of the same shape and dtype.
+    """
+    cdef Py_buffer view
+    cdef copying_t copying
+    cdef memory_t memory
+    result = EMPTY(array.shape, array.dtype)
+    PyObject_GetBuffer(array, &view, PyBUF_STRIDES)
+    try:
+        lies_ready(result, view.len, 1, None, &memory)
+        if view.len == 0:
+            return result
+        if view.ndim <= MOST_AXES and are_moved(view.itemsize):
+            lay_view(
+                &copying.view, view.ndim, <const ptrdiff_t*> view.shape, <const ptrdiff_t*> view.strides, view.itemsize)
+            copying.src = <const char*> view.buf
+            copying.dst = memory.begin
+            share(
+                gather_tasks, &copying, copying.view.tasks, 0, threads_for(2 * view.len, "copy"),
+                max(1, view.len // copying.view.tasks))
+            return result
+    finally:
+        PyBuffer_Release(&view)
+    result[...] = array
+    return result
+
+
+cdef bint lay_maps(const Py_buffer* view, ptrdiff_t first, maps_t* maps) noexcept:
+    """Say where the maps of an array lie, whose axes are those from `first` on; return whether they can be copied a few
+    at a time."""
+    cdef ptrdiff_t nearest = 0
+    cdef size_t places = <size_t> view.buf
+    cdef ptrdiff_t step, axis
+    cdef int i
+    if not 0 <= first <= 2 or not 1 <= view.ndim - first <= 4 or not are_moved(view.itemsize) or view.len == 0:
+        return False
+    maps.begin = <const char*> view.buf
+    maps.itemsize = view.itemsize
+    maps.axes = <int> (view.ndim - first)
+    maps.nbytes = view.itemsize
+    maps.lying = True
+    maps.crossed = False
+    for i in range(maps.axes - 1, -1, -1):
+        maps.sizes[i] = view.shape[first + i]
+        maps.steps[i] = view.strides[first + i]
+        maps.lying &= maps.sizes[i] == 1 or maps.steps[i] == maps.nbytes
+        maps.nbytes *= maps.sizes[i]
+        step = max(maps.steps[i], -maps.steps[i])
+        if maps.sizes[i] > 1 and step and (nearest == 0 or step < nearest):
+            nearest = step
+    maps.count = 1
+    for i in range(2):
+        axis = first - 2 + i
+        maps.outer_sizes[i] = view.shape[axis] if axis >= 0 else 1
+        maps.outer_steps[i] = view.strides[axis] if axis >= 0 else 0
+        maps.count *= maps.outer_sizes[i]
+        places |= <size_t> maps.outer_steps[i]
+        step = max(maps.outer_steps[i], -maps.outer_steps[i])
+        if maps.outer_sizes[i] > 1 and step and step < nearest:
+            # Of neighbours on the first axis each would read the same memory as the others.
+            if i == 0:
+                return False
+            maps.crossed = True
+    maps.lying &= places % view.itemsize == 0
+    return True
+
+
+cdef ptrdiff_t work_of(const plan_t* plan, ptrdiff_t read, ptrdiff_t written, ptrdiff_t itemsize) noexcept:
+    """Bytes that would be read in the time that a call without indices takes, where its data are in the caches.
+
+    Of rows, columns and planes those of a window are combined one after another; what the last axis leaves out has been
+    combined along the others. Elements of a byte take twice as long as longer ones for each byte, and those of two,
+    which are mostly converted, three times (docs/tuning.md).
+    """
+    cdef double combined = 0
+    cdef double apart = 1
+    cdef ptrdiff_t taps
+    cdef const axis_t* axis
+    cdef int i
+    for i in range(2, -1, -1):
+        axis = &plan.axes[i]
+        taps = axis.kernel_size - 1
+        # Long windows share what they combine.
+        combined += <double> (min(taps, 6) + (taps > 6) * 2) * apart
+        apart *= <double> axis.input_size / <double> max(1, axis.output_size)
+    return <ptrdiff_t> min(
+        (<double> read + 2 * <double> written * combined) * (2 if itemsize == 1 else 3 if itemsize == 2 else 1), 1e18)
+
+
 # What makes gradients.
 cdef dict WAYS = {"scatter": SCATTERS, "spread": SPREADS, "gather": GATHERS}
 
@@ -692,6 +824,29 @@ cdef class Runner:
     cdef int divide_windows(self, const char* src, char* dst, ptrdiff_t threads) except -1:
         raise NotImplementedError
 
+    cdef int pool_maps(self, const maps_t* maps, char* dst, ptrdiff_t threads) except -1:
+        raise NotImplementedError
+
+    cdef int find_maps(self, const maps_t* maps, char* dst, int64_t* indices, ptrdiff_t threads) except -1:
+        raise NotImplementedError
+
+    cdef int lay_pool(self) except -1:
+        if self.plan is None:
+            plan, self.reducer, self.kind, self.rounding = self.call.loops
+            self.work = work_of(&(<Plan> plan).plan, self.read, self.written, self.dtype.itemsize)
+            # Last, since another thread takes it for all of them.
+            self.plan = plan
+        return 0
+
+    cdef ptrdiff_t threads_of_find(self) except -1:
+        return threads_for(self.read + self.written + self.indexed, "indices")
+
+    cdef int lay_find(self) except -1:
+        if self.index_plan is None:
+            plan, self.reducer, self.kind = self.call.index_loops
+            self.index_plan = plan
+        return 0
+
     cdef bint is_native(self, array):
         dtype = array.dtype
         return dtype is self.dtype or dtype == self.dtype
@@ -714,19 +869,68 @@ cdef class Runner:
         if result is None or (out is not None and meet(&source, &target)):
             return None
         if not indexed:
-            if self.plan is None:
-                plan, self.reducer, self.kind, self.rounding = self.call.loops
-                self.plan = plan
-            self.pool(source.begin, target.begin, threads_for(self.read + self.written))
+            self.lay_pool()
+            self.pool(source.begin, target.begin, threads_for(self.work, "pool"))
             return result
-        if self.index_plan is None:
-            plan, self.reducer, self.kind = self.call.index_loops
-            self.index_plan = plan
+        self.lay_find()
         indices = EMPTY(self.output_shape, INDEX)
         lies_ready(indices, self.indexed, 8, None, &places)
-        self.find(
-            source.begin, target.begin, <int64_t*> places.begin, threads_for(self.read + self.written + self.indexed))
+        self.find(source.begin, target.begin, <int64_t*> places.begin, self.threads_of_find())
         return result, indices
+
+    cpdef object forward_view(self, array, out, bint indexed):
+        """Pool an ndarray of the resolved shape that does not lie side by side, a few maps or rows at a time.
+
+        Returns None where all of it has to be copied first: where that is done faster, kernels cannot pool a part as
+        they pool the whole, or Python must look at something.
+        """
+        cdef Py_buffer view
+        cdef maps_t maps
+        cdef memory_t target, places
+        cdef bint laid
+        if not self.is_native(array) or array.shape != self.input_shape:
+            return None
+        PyObject_GetBuffer(array, &view, PyBUF_STRIDES)
+        laid = lay_maps(&view, self.call.maps.spatial.start, &maps)
+        PyBuffer_Release(&view)
+        if not laid:
+            return None
+        result = self.target(out, self.output_shape, self.written, &target)
+        if result is None or self.written == 0:
+            return None
+        if not indexed:
+            self.lay_pool()
+            return result if self.pool_maps(&maps, target.begin, threads_for(self.work, "pool")) else None
+        self.lay_find()
+        indices = EMPTY(self.output_shape, INDEX)
+        lies_ready(indices, self.indexed, 8, None, &places)
+        if self.find_maps(&maps, target.begin, <int64_t*> places.begin, self.threads_of_find()):
+            return result, indices
+        return None
+
+    cdef object forward_moved(self, array, bint indexed):
+        """Pool an ndarray that lies as the other layout has it, by the call that does so; or return None."""
+        way = self.call.moved_way
+        if way is None:
+            return None
+        axes, back, runner = way
+        made = (<Runner> runner).forward(array.transpose(axes), None, indexed)
+        if made is None:
+            return None
+        return (made[0].transpose(back), made[1].transpose(back)) if indexed else made.transpose(back)
+
+    cdef object backward_moved(self, grad_output, array, indices):
+        """Return the gradient of such arrays, if all that are read lie so; or None."""
+        way = self.call.moved_way
+        if way is None or not (indices is None or type(indices) is NDARRAY):
+            return None
+        axes, back, runner = way
+        if grad_output.shape != self.output_shape or indices is not None and indices.shape != self.output_shape:
+            return None
+        made = (<Runner> runner).backward(
+            grad_output.transpose(axes), array.transpose(axes), None if indices is None else indices.transpose(axes),
+            None)
+        return None if made is None else made.transpose(back)
 
     cpdef object backward(self, grad_output, array, indices, out):
         """Return the gradient of the input, or None, having done nothing, where Python must look at what it is given.
@@ -771,7 +975,9 @@ cdef class Runner:
             meet(&gradient, &target) or meet(&source, &target) or meet(&places, &target)
         )):
             return None
-        threads = threads_for((2 if self.way == SCATTERS else 1) * (self.read + self.written))
+        threads = threads_for(
+            self.read + self.written,
+            "spread" if self.way != SCATTERS else "search" if indices is None else "scatter")
         if self.divides is not None:
             divided = self.target(None, self.output_shape, self.written, &source)  # no-cython-lint
             self.divide_windows(gradient.begin, source.begin, threads)
@@ -817,6 +1023,8 @@ cdef class Entry:
             earlier = self.earlier(function, input, arguments)
             if earlier is not None:
                 result = earlier.forward(input, out, return_indices)
+                if result is None and out is None:
+                    result = earlier.forward_moved(input, return_indices)
                 if result is not None:
                     return result
         return self.forward_otherwise(function, input, out, return_indices, arguments)
@@ -828,6 +1036,8 @@ cdef class Entry:
             earlier = self.earlier(function, input, arguments)
             if earlier is not None:
                 result = earlier.backward(grad_output, input, indices, out)
+                if result is None and out is None:
+                    result = earlier.backward_moved(grad_output, input, indices)
                 if result is not None:
                     return result
         return self.backward_otherwise(function, grad_output, input, indices, out, arguments)

@@ -7,8 +7,14 @@ from reducers cimport highest
 from types cimport int16_t, int32_t, int64_t, int128_t, real_t, sum_t, uint64_t
 
 
+cdef inline bint is_power_of_two(double divisor) noexcept nogil:
+    """Whether it is a power of two from 1 to 2**62, by whose reciprocal to multiply is the same."""
+    return 1 <= divisor <= 4611686018427387904.0 and divisor == <double> <int64_t> divisor and (
+        <int64_t> divisor & (<int64_t> divisor - 1)) == 0
+
+
 cdef inline void divide(real_t* row, ptrdiff_t n, double divisor) noexcept nogil:
-    """Divide in place; a small power of two by its exact reciprocal, which is the same and several times faster.
+    """Divide in place; a power of two by its exact reciprocal, which is the same and several times faster.
 
     Other divisors are no case for a reciprocal: the mean of seven threes would be less than three. Every NaN becomes
     the same one, since which of two NaN an addition keeps is up to the compiler.
@@ -17,7 +23,7 @@ cdef inline void divide(real_t* row, ptrdiff_t n, double divisor) noexcept nogil
     cdef real_t v
     cdef real_t d = <real_t> divisor
     cdef real_t reciprocal = 1 / d
-    if divisor == 1 or divisor == 2 or divisor == 4 or divisor == 8 or divisor == 16:
+    if is_power_of_two(divisor):
         for x in range(n):
             v = row[x] * reciprocal
             row[x] = v if v == v else <real_t> NAN
@@ -94,6 +100,28 @@ cdef inline real_t real_quotient(real_t a, real_t b, const rounding_t rounding) 
     return whole + 1 if rounding == HALF_UP and q - whole >= <real_t> 0.5 else whole
 
 
+cdef inline void shift_integers(sum_t* row, ptrdiff_t n, const int places, const rounding_t rounding) noexcept nogil:
+    """Divide in place by 2**places, and round as asked, in lanes no wider than the sums."""
+    cdef ptrdiff_t x
+    cdef sum_t q, r, more
+    cdef sum_t half = <sum_t> (<int64_t> 1 << places >> 1)
+    cdef sum_t mask = <sum_t> ((<int64_t> 1 << places) - 1)
+    for x in range(n):
+        # The shift is the floor, and 0 <= r < 2**places.
+        q = row[x] >> places
+        r = row[x] & mask
+        if rounding == FLOOR:
+            more = 0
+        elif rounding == TRUNC:
+            more = (row[x] < 0) & (r != 0)
+        elif rounding == HALF_UP:
+            more = r >= half
+        else:
+            # More than a half, or a half above an odd number.
+            more = <sum_t> (r + (q & 1)) > half
+        row[x] = <sum_t> (q + more)
+
+
 cdef inline void divide_integers(sum_t* row, ptrdiff_t n, double divisor, const rounding_t rounding) noexcept nogil:
     """Divide sums in place, exactly for every finite divisor but 0."""
     cdef ptrdiff_t x
@@ -105,6 +133,15 @@ cdef inline void divide_integers(sum_t* row, ptrdiff_t n, double divisor, const 
     cdef int places = 0
     if 1 <= divisor <= 9007199254740992.0 and divisor == <double> <int64_t> divisor:
         d = <sum_t> <int64_t> divisor
+        if sizeof(sum_t) <= 4 and (divisor == 2 or divisor == 4 or divisor == 16):
+            # Each a loop of its own, with constant shifts.
+            if divisor == 2:
+                shift_integers(row, n, 1, rounding)
+            elif divisor == 4:
+                shift_integers(row, n, 2, rounding)
+            else:
+                shift_integers(row, n, 4, rounding)
+            return
         for x in range(n):
             if sum_t is int16_t:
                 row[x] = <sum_t> real_quotient(<float> row[x], <float> divisor, rounding)

@@ -10,6 +10,21 @@ cdef inline ptrdiff_t flat_scratch(const plan_t* plan, const leaves_t* leaves) n
     return planes.stacked * rows * planes.width * leaves.value
 
 
+cdef inline bint holds_nan_of(const real_t* src, ptrdiff_t n) noexcept nogil:
+    cdef ptrdiff_t x
+    cdef bint found = False
+    for x in range(n):
+        found |= src[x] != src[x]
+    return found
+
+
+cdef inline bint holds_nan(const leaves_t* leaves, const char* src, ptrdiff_t n) noexcept nogil:
+    """Whether there is a NaN among floats or doubles."""
+    if leaves.storage == sizeof(float):
+        return holds_nan_of(<const float*> src, n)
+    return holds_nan_of(<const double*> src, n)
+
+
 cdef ptrdiff_t forward_flat(const void* job, char* scratch, ptrdiff_t begin, ptrdiff_t end) noexcept nogil:
     """Pool planes begin to end whose rows stay as long as they are."""
     cdef const forward_t* pooling = <const forward_t*> job
@@ -25,6 +40,10 @@ cdef ptrdiff_t forward_flat(const void* job, char* scratch, ptrdiff_t begin, ptr
     cdef char* converted = result + planes.stacked * planes.result_rows * row * leaves.value
     cdef bint stored = leaves.across_stored != NULL
     cdef across_fn across = leaves.across_stored if stored else leaves.across
+    cdef across_fn down = leaves.across
+    # Where it is worth a look whether there is a NaN: the rest takes a third of the work without one. Windows of 3 x 3
+    # take less time than the look.
+    cdef bint looks = leaves.across_plain != NULL and height.kernel_size + width.kernel_size > 6
     cdef ptrdiff_t size = leaves.storage if stored else leaves.value
     cdef const char* src
     cdef char* out
@@ -43,6 +62,8 @@ cdef ptrdiff_t forward_flat(const void* job, char* scratch, ptrdiff_t begin, ptr
             src = converted
         out = pooling.dst + plane * cells * leaves.storage
         target = out if leaves.store == NULL else result
+        if looks:
+            across = down = leaves.across if holds_nan(leaves, src, rows * row) else leaves.across_plain
         # As if all rows were one; windows that look beyond the ends of theirs are made again.
         across(
             slid + width.begin * leaves.value, src + (width.begin - width.pad_begin) * size, width.dilation,
@@ -55,13 +76,13 @@ cdef ptrdiff_t forward_flat(const void* job, char* scratch, ptrdiff_t begin, ptr
                     rows, row, row, False, NULL)
         if height.stride == 1 and planes.result_rows == planes.height:
             # The same again, with rows for cells and planes for rows.
-            leaves.across(
+            down(
                 target + height.begin * row * leaves.value,
                 slid + (height.begin - height.pad_begin) * row * leaves.value, height.dilation * row,
                 height.kernel_size, (rows - height.begin - (planes.height - height.end)) * row, 1, 1, 0, 0, False, NULL)
         else:
             for p in range(count):
-                leaves.across(
+                down(
                     target + (p * cells + height.begin * row) * leaves.value,
                     slid + (p * planes.height + height.begin * height.stride - height.pad_begin) * row * leaves.value,
                     height.dilation * row, height.kernel_size, row, 1, height.end - height.begin, row,
@@ -69,7 +90,7 @@ cdef ptrdiff_t forward_flat(const void* job, char* scratch, ptrdiff_t begin, ptr
         for o in range(height.output_size):
             if not height.begin <= o < height.end:
                 window = window_of(height, o)
-                leaves.across(
+                down(
                     target + o * row * leaves.value, slid + window.first * row * leaves.value, height.dilation * row,
                     window.count, row, 1, count, cells, planes.height * row, False, NULL)
         if plan.average and not plan.uniform:

@@ -10,12 +10,13 @@ table names. So no caller can make a kernel write beyond a buffer (tests/test_bu
 cimport cython
 from libc.math cimport NAN
 from libc.stdlib cimport free, malloc
-from libc.string cimport memcpy, memmove, memset
+from libc.string cimport memcpy, memset
 
 from across cimport (
-    across, along, fill_empty, fill_identity, widen_across, widen_along, widen_group, widen_windows, windows,
+    across, across_rare, along, fill_empty, fill_identity, is_rare, widen_across, widen_along, widen_group,
+    widen_windows, windows,
 )
-from argmax cimport argmax_across, argmax_tap, name_places, taps_t
+from argmax cimport across_row_t, argmax_across, argmax_tap, has_winners, name_places, taps_t, winners
 from conversions cimport (
     BFLOAT16_INFINITY, FLOAT16_INFINITY, NAN_ABOVE, NAN_BELOW, float_to_bfloat16, float_to_float16, half_to_key,
     key_to_half, round_to_odd, saturate,
@@ -23,6 +24,7 @@ from conversions cimport (
 from division cimport (
     FLOOR, HALF_EVEN, HALF_UP, TRUNC, divide, divide_each, divide_integers, divide_integers_each,
 )
+from views cimport gather_maps, map_at, maps_t
 from pooling._core cimport (
     advance, axis_t, bands_cells, bands_of, Buffer, ceil_divide, climbs, climbs_rows, is_stopped, ladder_cells,
     needs_cores, origin_of, output_offset, pieces_of, pieces_t, Plan, plan_t, planes_t, reach_of, reduces_rows,
@@ -30,17 +32,21 @@ from pooling._core cimport (
     window_t, work_fn, GATHERS, Runner as AnyRunner, SPREADS,
 )
 from reducers cimport (
-    COUNT_NUMBER, GREATEST, GREATEST_NUMBER, REDUCERS_, SMALLEST, SMALLEST_NUMBER, TOTAL, TOTAL_NUMBER, better, combine,
-    greatest, greatest_number, highest, lowest, number_of, order_t, reducer_t, smallest, smallest_number, total,
+    COUNT_NUMBER, GREATEST, GREATEST_NUMBER, GREATEST_PLAIN, REDUCERS_, SMALLEST, SMALLEST_NUMBER, SMALLEST_PLAIN,
+    TOTAL, TOTAL_NUMBER, better, combine, extreme_t, greatest, greatest_number, highest, lowest, number_of, order_t,
+    reducer_t, smallest, smallest_number, total,
 )
-from scatter cimport add_run, add_spread, repeat, scatter, scatter_runs, interleave
+from scatter cimport add_run, add_spread, repeat, scatter, scatter_four, scatter_runs, interleave
 from tuning cimport (
     ADAPTIVE_CELLS, ARGMAX_LANES, BLOCK, BLOCK_SUMS, BLUR_CELLS, CACHED_BYTES, CACHED_RESULT_BYTES, CONVERTED_CELLS,
     CORE_CELLS, CORE_ROWS, COST_OF_HALVES, COST_OF_LEVEL, COST_OF_LONG, COST_OF_OVERLAP, COST_OF_RING, COST_OF_ROW,
-    COST_OF_STEP, COST_OF_STEP_16, COST_OF_STEP_8, DIVISORS, FEW_CHANNELS, FEWEST_LANES, FEWEST_TAPS, FOUND_CELLS,
-    LANES, LANES_TOGETHER, LEVELS_TO_CONVERT, LONG_BYTES, LONG_ROW_CELLS, MANY_PLANES, MAP_BYTES, MOST_LEVELS,
-    MOST_NORMS, MOST_OF_RUNS, MOST_REACH, MOST_TAPS, PIECE, ROUNDINGS_OF_ROWS, RUN_CELLS, RUN_CHANNELS, RUN_OVERLAP,
-    RUNGS, SPREAD_CELLS, SPREAD_ROW_CELLS, STACK_CELLS, STRIP, SUMS_BYTES, TAPS, TILE_OUTPUTS, TILE_SIDE, TOGETHER,
+    COST_OF_STEP, COST_OF_STEP_16, COST_OF_STEP_8, DIVISORS, FEWEST_IN_REGISTERS, FEWEST_LANES, FEWEST_TAPS,
+    FEW_CHANNELS, FOUND_CELLS, LANES, LANES_TOGETHER, LEVELS_TO_CONVERT, LONG_BYTES, LONG_ROW_CELLS, LYING_BYTES,
+    MANY_PLANES, MAP_BYTES, MOST_LEVELS, MOST_LINES, MOST_LONG_ROWS, MOST_NORMS, MOST_OF_RUNS, MOST_PHASES,
+    MOST_POWERS, MOST_REACH, MOST_TAPS, MOST_VIEWED_BYTES, PIECE, PIXEL_CHANNELS, ROUNDINGS_OF_ROWS, RUNGS, RUN_CELLS,
+    RUN_CHANNELS, RUN_OVERLAP, SEARCHED_ADAPTIVE_TAPS, SEARCHED_ROW, SEARCHED_TAPS, SPARSE_OUTPUTS, SPREAD_CELLS,
+    SPREAD_ROW_CELLS, STACK_CELLS, STRIP, STRIP_CHANNELS, SUMS_BYTES, TAPS, TILE_OUTPUTS, TILE_SIDE, TOGETHER,
+    VIEWED_BYTES, WORKING_BYTES,
 )
 from types cimport (
     bfloat16_t, bits_t, float16_t, int8_t, int16_t, int32_t, int64_t, int128_t, integer_t, offset_t, pair_t, real_t,
@@ -48,6 +54,13 @@ from types cimport (
 )
 
 from numpy import bincount
+
+cdef extern from *:
+    """
+    #define POOLING_ALONE_VOID __attribute__((noinline)) void
+    """
+    # The result of a function that is compiled by itself, wherever it is called.
+    ctypedef void alone_t "POOLING_ALONE_VOID"
 
 cdef extern from "c/level.h":
     const char* POOLING_LEVEL
@@ -85,16 +98,20 @@ include "cores.pxi"
 include "argmax_rows.pxi"
 include "argmax_stacks.pxi"
 include "argmax_long.pxi"
+include "argmax_search.pxi"
 include "spread.pxi"
+include "spread_runs.pxi"
 include "scatter.pxi"
 include "strategies.pxi"
 include "tables.pxi"
 include "leaf_tests.pxi"
 include "norms.pxi"
+include "powers.pxi"
 include "blurs.pxi"
 include "regions.pxi"
 include "unpooling.pxi"
 include "fractional.pxi"
+include "blocks.pxi"
 
 
 cdef const leaves_t* leaves_for(int reducer, int kind) except NULL:
@@ -141,29 +158,38 @@ cdef const leaves_t* leaves_of_rows(const plan_t* plan, const leaves_t* leaves, 
     return leaves
 
 
-cdef int pool_into(
-    Plan plan, int reducer, int kind, int rounding, const char* src, char* dst, ptrdiff_t threads
+cdef int lay_forward(
+    Plan plan, int reducer, int kind, int rounding, const char* src, char* dst, forward_t* job, leaves_t* leaves
 ) except -1:
-    """Pool memory that has been checked."""
-    cdef leaves_t leaves = leaves_of(&plan.plan, reducer, kind)[0]
-    cdef call_t call
-    cdef const strategy_t* strategy
-    cdef forward_t job
+    """Say what is pooled into what, by which leaves."""
     cdef ptrdiff_t moved
-    if plan.written == 0:
-        return 0
+    leaves[0] = leaves_of(&plan.plan, reducer, kind)[0]
     if leaves.divide == NULL:
         leaves.divide = DIVIDE[rounding][width_of(leaves.value)]
         leaves.divide_each = DIVIDE_EACH[rounding][width_of(leaves.value)]
     job.plan = &plan.plan
-    job.leaves = &leaves
-    job.rows = leaves_of_rows(&plan.plan, &leaves, reducer, kind)
+    job.leaves = leaves
+    job.rows = leaves_of_rows(&plan.plan, leaves, reducer, kind)
     job.src = src
     job.dst = dst
     moved = (plan.read + plan.written) * leaves.storage
     job.fetches = moved > CACHED_BYTES and not climbs_rows(&plan.plan) and (
         slides_down(&plan.plan) or reduces_rows(&plan.plan))
     job.streams = slides_down(&plan.plan) and moved > CACHED_RESULT_BYTES and leaves.store == NULL
+    return 0
+
+
+cdef int pool_into(
+    Plan plan, int reducer, int kind, int rounding, const char* src, char* dst, ptrdiff_t threads
+) except -1:
+    """Pool memory that has been checked."""
+    cdef leaves_t leaves
+    cdef call_t call
+    cdef const strategy_t* strategy
+    cdef forward_t job
+    if plan.written == 0:
+        return 0
+    lay_forward(plan, reducer, kind, rounding, src, dst, &job, &leaves)
     call = forward_call(&plan.plan, &leaves)
     strategy = choose(FORWARD, &call)
     share(strategy.work, &job, strategy.tasks(&call), strategy.scratch(&call), threads)
@@ -218,6 +244,9 @@ cdef int find_into(
     strategy = choose(INDICES, &call)
     if strategy.work == argmax_long:
         job.argmax = &keyed
+    if strategy.work == search_windows:
+        # What is looked for are the maxima.
+        pool_into(plan, reducer, kind, 0, src, dst, threads)
     share(strategy.work, &job, strategy.tasks(&call), strategy.scratch(&call), threads)
     return 0
 
@@ -299,8 +328,20 @@ cdef ptrdiff_t scatter_into(
     cdef call_t call
     cdef const strategy_t* strategy
     cdef scattering_t job
+    cdef char* memory
     if plan.read == 0:
         return -1
+    if indices == NULL and is_searched(&plan.plan):
+        # There are few, and they are looked for over the whole of a window, whatever part of a plane is made.
+        memory = <char*> malloc(plan.written * (8 + argmax.storage) + 1)
+        if memory == NULL:
+            raise MemoryError("no memory for the indices of windows")
+        try:
+            find_into(plan, reducer, kind, src, memory + plan.written * 8, <int64_t*> memory, threads)
+            return scatter_into(
+                plan, reducer, kind, gradient_kind, src, <int64_t*> memory, grad_output, grad_input, threads)
+        finally:
+            free(memory)
     job.plan = &plan.plan
     job.leaves = &leaves
     job.argmax = &argmax
@@ -348,6 +389,9 @@ def scatter_backward(
     return scatter_into(plan, reducer, kind, gradient_kind, read, given, gradient.data, target.data, threads)
 
 
+include "views.pxi"
+
+
 @cython.final
 cdef class Runner(AnyRunner):
     """Runs a resolved call with the kernels of this level."""
@@ -357,6 +401,12 @@ cdef class Runner(AnyRunner):
 
     cdef int find(self, const char* src, char* dst, int64_t* indices, ptrdiff_t threads) except -1:
         return find_into(self.index_plan, self.reducer, self.kind, src, dst, indices, threads)
+
+    cdef int pool_maps(self, const maps_t* maps, char* dst, ptrdiff_t threads) except -1:
+        return pool_maps_into(self.plan, self.reducer, self.kind, self.rounding, maps, dst, threads)
+
+    cdef int find_maps(self, const maps_t* maps, char* dst, int64_t* indices, ptrdiff_t threads) except -1:
+        return find_maps_into(self.index_plan, self.reducer, self.kind, maps, dst, indices, threads)
 
     cdef int divide_windows(self, const char* src, char* dst, ptrdiff_t threads) except -1:
         return divide_into(self.divides, self.kind, src, dst, threads)

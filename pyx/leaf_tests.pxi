@@ -5,9 +5,10 @@ cdef dict addresses_of(const leaves_t* leaves):
         "storage": leaves.storage, "value": leaves.value, "overlaps": leaves.overlaps,
         "load": <size_t> leaves.load, "store": <size_t> leaves.store,
         "across": <size_t> leaves.across, "across_stored": <size_t> leaves.across_stored,
+        "across_plain": <size_t> leaves.across_plain,
         "along": <size_t> leaves.along, "along_stored": <size_t> leaves.along_stored,
         "windows": <size_t> leaves.windows, "windows_stored": <size_t> leaves.windows_stored,
-        "identity": <size_t> leaves.identity, "empty": <size_t> leaves.empty,
+        "pick": <size_t> leaves.pick, "identity": <size_t> leaves.identity, "empty": <size_t> leaves.empty,
         "divide": <size_t> leaves.divide, "divide_each": <size_t> leaves.divide_each,
         "settle": <size_t> leaves.settle,
     }
@@ -17,7 +18,8 @@ cdef dict addresses_of_argmax(const argmax_t* leaves):
     return {
         "storage": leaves.storage, "value": leaves.value, "load": <size_t> leaves.load, "store": <size_t> leaves.store,
         "across": <size_t> leaves.across, "take_wide": <size_t> leaves.take_wide,
-        "identity": <size_t> leaves.identity, "empty": <size_t> leaves.empty,
+        "first_equal": <size_t> leaves.first_equal,
+        "winners": <size_t> leaves.winners, "identity": <size_t> leaves.identity, "empty": <size_t> leaves.empty,
     }
 
 
@@ -25,7 +27,8 @@ cdef dict addresses_of_gradient(const gradient_t* leaves):
     return {
         "sum": addresses_of(&leaves.sum), "add_spread": <size_t> leaves.add_spread, "repeat": <size_t> leaves.repeat,
         "add_run": <size_t> leaves.add_run, "interleave": <size_t> leaves.interleave,
-        "scatter": <size_t> leaves.scatter, "scatter_runs": <size_t> leaves.scatter_runs,
+        "scatter": <size_t> leaves.scatter, "scatter_four": <size_t> leaves.scatter_four,
+        "scatter_runs": <size_t> leaves.scatter_runs,
     }
 
 

@@ -11,6 +11,9 @@ ctypedef void (*along_fn)(
 ctypedef void (*windows_fn)(
     void* dst, ptrdiff_t dst_row, const void** rows, ptrdiff_t taps, ptrdiff_t outputs, ptrdiff_t n, void* ends,
     void* reducer) noexcept nogil
+ctypedef void (*pick_fn)(
+    void* dst, ptrdiff_t outputs, const void* src, ptrdiff_t src_row, ptrdiff_t rows, const int32_t* places,
+    ptrdiff_t taps, bint wide, void* reducer) noexcept nogil
 ctypedef void (*fill_fn)(void* dst, ptrdiff_t n, void* reducer) noexcept nogil
 ctypedef void (*divide_fn)(void* row, ptrdiff_t n, double divisor) noexcept nogil
 ctypedef void (*divide_each_fn)(
@@ -25,9 +28,13 @@ cdef struct leaves_t:
     # NULL where rows hold the array's own dtype.
     convert_fn store
     across_fn across, across_stored
+    # The same for elements without NaN, which takes a third of the work; NULL where NaN makes no difference.
+    across_fn across_plain
     along_fn along, along_stored
     # NULL where long windows are not made in strips.
     windows_fn windows, windows_stored
+    # NULL where windows that have no one step are made one by one.
+    pick_fn pick
     fill_fn identity, empty
     divide_fn divide
     divide_each_fn divide_each
@@ -40,10 +47,15 @@ cdef struct leaves_t:
 ctypedef void (*take_fn)(
     void* best, void* where, const void* src, int64_t here, ptrdiff_t n, ptrdiff_t step, void* reducer
 ) noexcept nogil
+ctypedef void (*winners_fn)(
+    void* best, int64_t* index, const void** rows, const int32_t* places, int count, const across_row_t* across,
+    int64_t origin, void* reducer
+) noexcept nogil
 ctypedef void (*argmax_fn)(
     void* best, void* where, const void* src, const void* places, const taps_t* taps, int64_t here, ptrdiff_t n,
     ptrdiff_t step, ptrdiff_t rows, ptrdiff_t dst_row, ptrdiff_t src_row, bint accumulate, void* reducer
 ) noexcept nogil
+ctypedef ptrdiff_t (*first_equal_fn)(const void* src, ptrdiff_t n, const void* value) noexcept nogil
 
 
 cdef struct argmax_t:
@@ -51,7 +63,10 @@ cdef struct argmax_t:
     convert_fn load, store
     argmax_fn across
     take_fn take_wide
+    first_equal_fn first_equal
     fill_fn identity, empty
+    # NULL for the dtypes that c/winners.h has no loops for.
+    winners_fn winners
     # Whether offsets need 64 bits, and whether indices are streamed.
     bint wide, streams
     # Whether values are held in keys, of which long windows are made, and by what they are turned in them.
@@ -68,6 +83,10 @@ ctypedef ptrdiff_t (*scatter_fn)(
     void* dst, const void* src, const int64_t* index, ptrdiff_t n, ptrdiff_t inner, ptrdiff_t channels,
     ptrdiff_t first, ptrdiff_t cells, bint checked, bint skip
 ) noexcept nogil
+ctypedef ptrdiff_t (*scatter_four_fn)(
+    void* dst, const void* src, const int64_t* index, ptrdiff_t n, ptrdiff_t apart, ptrdiff_t cells, bint checked,
+    bint skip
+) noexcept nogil
 ctypedef void (*scatter_runs_fn)(
     void* dst, const void* src, const int64_t* index, ptrdiff_t n, ptrdiff_t inner, ptrdiff_t channels,
     ptrdiff_t first, ptrdiff_t cells
@@ -82,4 +101,5 @@ cdef struct gradient_t:
     add_run_fn add_run
     interleave_fn interleave
     scatter_fn scatter
+    scatter_four_fn scatter_four
     scatter_runs_fn scatter_runs

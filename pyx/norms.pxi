@@ -6,7 +6,7 @@
 # are made again for that window with its largest value taken out, so [1e200, 1e200] has the 2-norm 1.414e200. Backward,
 # this is done for every window.
 
-from elementary cimport log_of, power, power_of
+from elementary cimport cube_root, log_of, power, power_of
 from libc.math cimport INFINITY, copysign, fabs, isinf, sqrt
 
 
@@ -16,7 +16,8 @@ cdef struct norm_t:
     double eps
     # Sums of powers that need no scaling: nothing overflowed on the way, and what underflowed does not count.
     double low, high
-    # Whether powers of 3 and 4 are products: their two roundings are lost where the result is rounded to float.
+    # Whether results are rounded to float or half. Powers of 3 and 4 are products then, whose two roundings are lost;
+    # squares and fourth powers of what is stored neither overflow nor underflow, and their roots are exact enough.
     bint multiplies
 
 
@@ -33,6 +34,8 @@ cdef struct norming_t:
     # Conversions from and to what is stored; combinations of rows of double.
     const leaves_t* stored
     const leaves_t* rows
+    # What makes floats of halves; NULL for floats.
+    convert_fn narrow
     const char* src
     # Norms forward, the gradient of the input backward.
     char* dst
@@ -322,14 +325,20 @@ cdef void sum_long_windows(
     cdef ptrdiff_t together = max(1, BLOCK // inner)
     cdef ptrdiff_t o, x, n
     cdef window_t window
+    cdef double p = norming.norm.p
+    cdef bint is_product = is_of_products(norming.norm)
     rows.identity(dst, outputs * inner, NULL)
     for o in range(outputs):
         window = window_of(&plan.axes[2], output + o)
         x = 0
         while x < window.count:
             n = min(together, window.count - x)
-            read_row(norming, row, plane, at + (window.first + x) * inner, 1, n * inner)
-            raise_row(row, n * inner, norming.norm)
+            if is_product and norming.stored.storage == 4:
+                # The powers of floats in one go.
+                add_powers(row, (<const float*> plane) + at + (window.first + x) * inner, 0, 1, n * inner, False, p)
+            else:
+                read_row(norming, row, plane, at + (window.first + x) * inner, 1, n * inner)
+                raise_row(row, n * inner, norming.norm)
             if inner == 1:
                 rows.along(<char*> (dst + o), <char*> row, 1, 0, n, 1, True, NULL)
             else:
@@ -427,10 +436,52 @@ cdef ptrdiff_t forward_norms(const void* job, char* scratch, ptrdiff_t begin, pt
         for od in range(first_d, stop_d):
             for oh in range(first_h, stop_h):
                 norms = sums + ((od - first_d) * norming.heights + oh - first_h) * width
-                take_roots(norming, norms, n, plane, od, oh, output, values, cells)
                 at = ((rest * depth_axis.output_size + od) * height_axis.output_size + oh) * axis.output_size + output
+                if rounds_roots(norming):
+                    round_roots((<float*> norming.dst) + at * inner, norms, n, norming.norm.p)
+                    continue
+                take_roots(norming, norms, n, plane, od, oh, output, values, cells)
                 round_row(norming, norming.dst + at * inner * norming.stored.storage, norms, n)
     return -1
+
+
+cdef inline double root_of(double total, double p) noexcept nogil:
+    """Take the p-th root of a sum; of 3 and 4, whose sums may be far from 1, without a power."""
+    if p == 1:
+        return total
+    if p == 2:
+        return sqrt(total)
+    if p == 3:
+        return cube_root(total)
+    if p == 4:
+        return sqrt(sqrt(total))
+    return power_of(total, 1 / p)
+
+
+cdef inline void round_roots_of(float* dst, const double* sums, ptrdiff_t n, const int p) noexcept nogil:
+    cdef ptrdiff_t i
+    cdef double v
+    for i in range(n):
+        v = cube_root(sums[i]) if p == 3 else sqrt(sums[i])
+        if p == 4:
+            v = sqrt(v)
+        dst[i] = <float> (v if v == v else NAN)
+
+
+cdef void round_roots(float* dst, const double* sums, ptrdiff_t n, double p) noexcept nogil:
+    """Write second, third or fourth roots as floats; every NaN is made the same one."""
+    if p == 2:
+        round_roots_of(dst, sums, n, 2)
+    elif p == 3:
+        round_roots_of(dst, sums, n, 3)
+    else:
+        round_roots_of(dst, sums, n, 4)
+
+
+cdef inline bint rounds_roots(const norming_t* norming) noexcept nogil:
+    """Whether a row of sums becomes floats in one go: of norms that need no second look at their windows."""
+    cdef const norm_t* norm = norming.norm
+    return norm.high == INFINITY and norm.eps == 0 and norm.p != 1 and norming.stored.storage == 4
 
 
 cdef void take_roots(
@@ -446,38 +497,45 @@ cdef void take_roots(
     cdef ptrdiff_t count = 1
     cdef double total
     cdef double p = norm.p
+    cdef double low = norm.low
+    cdef double high = norm.high
     cdef bint any_left = False
-    if norm.eps != 0:
-        # A mean has one window for the whole map.
-        count = elements_of(plan, False) // plan.inner
     if isinf(p):
         for i in range(n):
             # A window without an element has -inf for its maximum.
             row[i] = 0 if row[i] < 0 else row[i]
         return
+    if norm.eps != 0:
+        # A mean has one window for the whole map.
+        count = elements_of(plan, False) // plan.inner
+        for i in range(n):
+            row[i] /= count
     for i in range(n):
-        total = row[i] / count
-        any_left |= not norm.low <= total <= norm.high
+        any_left |= (row[i] < low) | (row[i] > high)
     if any_left:
         for i in range(n):
-            total = row[i] / count
-            if norm.low <= total <= norm.high:
-                if p != 1:
-                    total = sqrt(total) if p == 2 else power_of(total, 1 / p)
+            total = row[i]
+            if low <= total <= high:
+                row[i] = root_of(total, p)
+            elif total == 0 and norm.multiplies and p <= 7:
+                # The seventh power of no number that is stored is 0.
+                continue
             elif total == total:
                 cursor = cursor_at(plan, od, oh, output + i // plan.inner)
                 measured = measure(norming, plane, &cursor, i % plan.inner, values, cells, NULL)
-                total = measured.largest * measured.factor
-            row[i] = total
-    elif p == 1:
-        for i in range(n):
-            row[i] /= count
+                row[i] = measured.largest * measured.factor
     elif p == 2:
         for i in range(n):
-            row[i] = sqrt(row[i] / count)
-    else:
+            row[i] = sqrt(row[i])
+    elif p == 3:
         for i in range(n):
-            row[i] = power_of(row[i] / count, 1 / p)
+            row[i] = cube_root(row[i])
+    elif p == 4:
+        for i in range(n):
+            row[i] = sqrt(sqrt(row[i]))
+    elif p != 1:
+        for i in range(n):
+            row[i] = power_of(row[i], 1 / p)
 
 
 # --- backward ------------------------------------------------------------------------------------------------------
@@ -642,6 +700,16 @@ cdef void divide_by_norms(double* sums, const double* gradients, ptrdiff_t n, do
     elif p == 2:
         for i in range(n):
             total = gradients[i] / sqrt(sums[i])
+            sums[i] = 0 if sums[i] == 0 else total
+    elif p == 3:
+        for i in range(n):
+            total = cube_root(sums[i])
+            total = gradients[i] / (total * total)
+            sums[i] = 0 if sums[i] == 0 else total
+    elif p == 4:
+        for i in range(n):
+            total = sqrt(sums[i])
+            total = gradients[i] / (total * sqrt(total))
             sums[i] = 0 if sums[i] == 0 else total
     else:
         for i in range(n):
@@ -837,7 +905,12 @@ cdef int norming_with(norming_t* job, Plan plan, int kind, norm_t* norm) except 
     job.norm = norm
     job.stored = &LEAVES[TOTAL][kind]
     norm.multiplies = job.stored.store != NULL
+    if norm.multiplies and norm.p in (1, 2, 3, 4) and (norm.eps == 0 or 2.0 ** -149 <= norm.eps <= 2.0 ** 128):
+        norm.low = -1
+        norm.high = INFINITY
     job.rows = &LEAVES[GREATEST if isinf(norm.p) else TOTAL][FLOAT64]
+    if kind == FLOAT16_AS_64 or kind == BFLOAT16_AS_64:
+        job.narrow = LEAVES[TOTAL][FLOAT16 if kind == FLOAT16_AS_64 else BFLOAT16].load
     return 0
 
 
@@ -868,6 +941,10 @@ def norm_forward(Plan plan not None, int kind, src, dst, double p, double eps=0,
         return
     job.src = source.data
     job.dst = target.data
+    if adds_products(&job):
+        share(
+            forward_products, &job, rows_of_output(&plan.plan) * plan.plan.segments, products_scratch(&job), threads)
+        return
     cdef ptrdiff_t row = plan.plan.segment * plan.plan.inner
     job.heights = max(1, min(BLOCK_SUMS // row, plan.plan.axes[1].output_size))
     job.depths = max(1, min(BLOCK_SUMS // (row * plan.plan.axes[1].output_size), plan.plan.axes[0].output_size))

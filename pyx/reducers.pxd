@@ -15,6 +15,8 @@ cdef enum:
     GREATEST, GREATEST_NUMBER, SMALLEST, SMALLEST_NUMBER, TOTAL
     # Sums of what is no NaN, and how many of these there are.
     TOTAL_NUMBER, COUNT_NUMBER, REDUCERS_
+    # Of no table: the first and third where it is known that there is no NaN.
+    GREATEST_PLAIN, SMALLEST_PLAIN
 
 
 ctypedef struct greatest:
@@ -37,6 +39,10 @@ ctypedef fused order_t:
     greatest_number
     smallest
     smallest_number
+
+ctypedef fused extreme_t:
+    greatest
+    smallest
 
 ctypedef fused reducer_t:
     greatest
@@ -111,11 +117,13 @@ cdef inline value_t combine(value_t a, value_t b, const int reducer) noexcept no
                 return <int64_t> (<uint64_t> a + <uint64_t> b)
             else:
                 return <value_t> (a + b)
-        if reducer == GREATEST or reducer == GREATEST_NUMBER:
+        if reducer == GREATEST or reducer == GREATEST_NUMBER or reducer == GREATEST_PLAIN:
             m = b if b > a else a
         else:
             m = b if b < a else a
         if value_t is float or value_t is double:
+            if reducer == GREATEST_PLAIN or reducer == SMALLEST_PLAIN:
+                return m
             if reducer == GREATEST or reducer == SMALLEST:
                 return m if b == b else b
             return m if a == a else b

@@ -97,6 +97,31 @@ cdef inline ptrdiff_t scatter(
     return bad
 
 
+cdef inline ptrdiff_t scatter_four(
+    real_t* dst, const real_t* src, const int64_t* index, ptrdiff_t n, ptrdiff_t apart, ptrdiff_t cells, bint checked,
+    bint skip,
+) noexcept nogil:
+    """Do as `scatter` with n gradients of each of four planes of one channel, which lie `apart` gradients and `cells`
+    cells apart, in turns: additions to one cell wait for each other, those of another plane do not.
+    """
+    cdef ptrdiff_t x
+    cdef int p
+    cdef int64_t i
+    cdef ptrdiff_t bad[4]
+    bad[0] = bad[1] = bad[2] = bad[3] = -1
+    for x in range(n):
+        for p in range(4):
+            i = index[p * apart + x]
+            if <uint64_t> i < <uint64_t> cells:
+                dst[p * cells + i] += src[p * apart + x]
+            elif checked and not (skip and i == -1) and bad[p] < 0:
+                bad[p] = x
+    for p in range(4):
+        if bad[p] >= 0:
+            return p * apart + bad[p]
+    return -1
+
+
 cdef inline void scatter_runs(
     real_t* dst, const real_t* src, const int64_t* index, ptrdiff_t n, ptrdiff_t inner, ptrdiff_t channels,
     ptrdiff_t first, ptrdiff_t cells,

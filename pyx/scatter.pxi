@@ -64,7 +64,7 @@ cdef ptrdiff_t scatter_stacks(const void* job, char* scratch, ptrdiff_t begin, p
         begin * plan.axes[0].output_size * height.output_size * plan.axes[2].output_size * size)
     cdef const char* values
     cdef const int64_t* index
-    cdef ptrdiff_t count, p, n, plane
+    cdef ptrdiff_t count, p, n, plane, first
     start_pieces(plan, argmax, argmax_memory)
     while piece < end * per_plane:
         count = min(plan.pieces.stacked, end * per_plane - piece)
@@ -72,7 +72,17 @@ cdef ptrdiff_t scatter_stacks(const void* job, char* scratch, ptrdiff_t begin, p
             return -1
         argmax_pieces(plan, argmax, pooling.input, NULL, found, argmax_memory, piece, count)
         index = found
-        for p in range(piece, piece + count):
+        first = piece
+        while per_plane == 1 and leaves.sum.load == NULL and first + 4 <= piece + count:
+            # Additions to one plane wait for each other.
+            n = height.output_size * plan.axes[2].output_size
+            sums = pooling.grad_input + first * elements * size
+            memset(sums, 0, 4 * elements * size)
+            leaves.scatter_four(sums, gradient, index, n, n, elements, False, False)
+            gradient += 4 * n * size
+            index += 4 * n
+            first += 4
+        for p in range(first, piece + count):
             plane = p // per_plane
             if leaves.sum.load == NULL:
                 sums = pooling.grad_input + plane * elements * size
@@ -169,6 +179,90 @@ cdef ptrdiff_t check_indices(const void* job, char* _scratch, ptrdiff_t begin, p
     return -1
 
 
+cdef inline ptrdiff_t pooled_cells(const plan_t* plan) noexcept nogil:
+    return plan.axes[0].output_size * plan.axes[1].output_size * plan.axes[2].output_size * plan.inner
+
+
+cdef inline bint is_sparse(const plan_t* plan, const gradient_t* leaves) noexcept nogil:
+    """Whether planes of halves have so few outputs that sums of gradients need no plane of their own."""
+    return leaves.sum.load != NULL and plan.inner == 1 and pooled_cells(plan) <= SPARSE_OUTPUTS and (
+        plane_cells(plan) >= 16 * pooled_cells(plan))
+
+
+cdef ptrdiff_t scatter_few_of(
+    const leaves_t* sum, char* dst, const real_t* gradients, const int64_t* index, ptrdiff_t n, ptrdiff_t first,
+    ptrdiff_t cells, bint checked, bint skip,
+) noexcept nogil:
+    cdef ptrdiff_t x, y
+    cdef ptrdiff_t bad = -1
+    cdef int64_t i
+    cdef real_t total
+    for x in range(n):
+        i = index[x] - first
+        if not <uint64_t> i < <uint64_t> cells:
+            if checked and not (skip and index[x] == -1) and bad < 0:
+                bad = x
+            continue
+        y = 0
+        while y < x and index[y] != index[x]:
+            y += 1
+        if y < x:
+            # It is in the sum of the first that names this cell.
+            continue
+        total = 0
+        for y in range(x, n):
+            if index[y] == index[x]:
+                total += gradients[y]
+        sum.store(dst + i * sum.storage, &total, 1)
+    return bad
+
+
+cdef inline ptrdiff_t scatter_few(
+    const leaves_t* sum, char* dst, const char* gradients, const int64_t* index, ptrdiff_t n, ptrdiff_t first,
+    ptrdiff_t cells, bint checked, bint skip,
+) noexcept nogil:
+    """Do as `scatter` for all outputs of a plane, and store the cells: zeros, and sums where indices are."""
+    memset(dst, 0, cells * sum.storage)
+    if sum.value == sizeof(float):
+        return scatter_few_of(sum, dst, <const float*> gradients, index, n, first, cells, checked, skip)
+    return scatter_few_of(sum, dst, <const double*> gradients, index, n, first, cells, checked, skip)
+
+
+cdef inline ptrdiff_t scatter_given(
+    const scattering_t* pooling, char* scratch, ptrdiff_t plane, ptrdiff_t planes
+) noexcept nogil:
+    """Send the gradients of whole planes of one channel to the elements that given indices name, not row by row.
+
+    Returns the position of the first index that names no element, -1, or -2 where it shall stop.
+    """
+    cdef const plan_t* plan = pooling.plan
+    cdef const gradient_t* leaves = pooling.leaves
+    cdef ptrdiff_t size = leaves.sum.storage
+    cdef ptrdiff_t elements = plane_cells(plan)
+    cdef ptrdiff_t outputs = plan.axes[0].output_size * plan.axes[1].output_size * plan.axes[2].output_size
+    cdef ptrdiff_t at = plane * outputs
+    cdef bint skip = has_empty_windows(plan)
+    cdef char* dst = pooling.grad_input + plane * elements * size
+    cdef ptrdiff_t n, bad
+    cdef ptrdiff_t x = 0
+    cdef ptrdiff_t first = -1
+    memset(dst, 0, planes * elements * size)
+    while x < outputs:
+        n = min(outputs - x, <ptrdiff_t> TOGETHER)
+        if is_stopped(scratch, 4 * planes * n):
+            return -2
+        if planes == 4:
+            bad = leaves.scatter_four(
+                dst, pooling.grad_output + (at + x) * size, pooling.indices + at + x, n, outputs, elements, True, skip)
+        else:
+            bad = leaves.scatter(
+                dst, pooling.grad_output + (at + x) * size, pooling.indices + at + x, n, 1, 1, 0, elements, True, skip)
+        if bad >= 0 and (first < 0 or at + x + bad < first):
+            first = at + x + bad
+        x += n
+    return first
+
+
 cdef ptrdiff_t scatter_planes(const void* job, char* scratch, ptrdiff_t begin, ptrdiff_t end) noexcept nogil:
     """Send each gradient to the element that its index names, for parts begin to end of planes.
 
@@ -197,9 +291,21 @@ cdef ptrdiff_t scatter_planes(const void* job, char* scratch, ptrdiff_t begin, p
     # Of planes in parts, indices have been checked before.
     cdef bint checked = pooling.indices != NULL and parts == 1
     cdef bint empty_windows = has_empty_windows(plan)
+    cdef bint sparse = pooling.indices != NULL and is_sparse(plan, leaves)
+    cdef ptrdiff_t pooled = pooled_cells(plan)
+    cdef double few[SPARSE_OUTPUTS]
     # Neighbours then share their argmax more often than not.
     cdef bint in_runs = not checked and inner <= RUN_CHANNELS and span_of(&plan.axes[2]) >= (
         RUN_OVERLAP * plan.axes[2].stride)
+    if checked and inner == 1 and leaves.sum.load == NULL:
+        task = begin
+        while task < end:
+            n = 4 if task + 4 <= end else 1
+            bad = scatter_given(pooling, scratch, task, n)
+            if bad != -1:
+                return max(bad, -1)
+            task += n
+        return -1
     for task in range(begin, end):
         row.outer = task // parts
         part = task % parts
@@ -222,6 +328,16 @@ cdef ptrdiff_t scatter_planes(const void* job, char* scratch, ptrdiff_t begin, p
         first *= slab
         cells *= slab
         target = pooling.grad_input + (row.outer * elements + first) * size
+        if sparse:
+            if is_stopped(scratch, cells // 8 + pooled * pooled):
+                return -1
+            at = row.outer * pooled
+            leaves.sum.load(few, pooling.grad_output + at * size, pooled)
+            bad = scatter_few(
+                &leaves.sum, target, <char*> few, pooling.indices + at, pooled, first, cells, checked, empty_windows)
+            if bad >= 0:
+                return at + bad
+            continue
         if leaves.sum.load == NULL:
             sums = target
         memset(sums, 0, cells * leaves.sum.value)

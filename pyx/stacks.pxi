@@ -3,6 +3,44 @@
 # neighbourhood is never copied out.
 
 
+cdef extern from "c/picks.h":
+    const int PICKS "POOLING_PICKS"
+    void pick_sums "pooling_pick_sums"(
+        float* dst, ptrdiff_t outputs, const float* src, ptrdiff_t src_row, ptrdiff_t rows, const int32_t* places,
+        ptrdiff_t taps, bint wide) noexcept nogil
+    void pick_greatest "pooling_pick_greatest"(
+        float* dst, ptrdiff_t outputs, const float* src, ptrdiff_t src_row, ptrdiff_t rows, const int32_t* places,
+        ptrdiff_t taps, bint wide) noexcept nogil
+    void pick_smallest "pooling_pick_smallest"(
+        float* dst, ptrdiff_t outputs, const float* src, ptrdiff_t src_row, ptrdiff_t rows, const int32_t* places,
+        ptrdiff_t taps, bint wide) noexcept nogil
+    void pick_greatest_number "pooling_pick_greatest_number"(
+        float* dst, ptrdiff_t outputs, const float* src, ptrdiff_t src_row, ptrdiff_t rows, const int32_t* places,
+        ptrdiff_t taps, bint wide) noexcept nogil
+    void pick_smallest_number "pooling_pick_smallest_number"(
+        float* dst, ptrdiff_t outputs, const float* src, ptrdiff_t src_row, ptrdiff_t rows, const int32_t* places,
+        ptrdiff_t taps, bint wide) noexcept nogil
+
+
+cdef inline bint picks_columns(const plan_t* plan, const leaves_t* leaves) noexcept nogil:
+    """Whether the windows along a row, which have no one step, are picked out of two registers."""
+    cdef const axis_t* width = &plan.axes[2]
+    return leaves.pick != NULL and width.adaptive and width.input_size <= 16 and width.output_size <= 8 and (
+        2 <= width.kernel_size <= 3 and plan.planes.width % 8 == 0)
+
+
+cdef inline void lay_places(const axis_t* width, int32_t* places) noexcept nogil:
+    """Lay out the cells of each tap of up to eight windows; -1 where a window has no such tap."""
+    cdef ptrdiff_t o, t
+    cdef window_t window
+    for o in range(8):
+        window.first = window.count = 0
+        if o < width.output_size:
+            window = window_of(width, o)
+        for t in range(3):
+            places[8 * t + o] = <int32_t> (window.first + t) if t < window.count else -1
+
+
 cdef inline void copy_pieces(
     char* dst, ptrdiff_t dst_row, const char* src, ptrdiff_t src_row, ptrdiff_t nbytes, ptrdiff_t rows,
     const ptrdiff_t pieces, const char* margin,
@@ -223,6 +261,9 @@ cdef ptrdiff_t forward_stacks(const void* job, char* scratch, ptrdiff_t begin, p
     # Where a result is converted as it lies; its rows are then copied.
     cdef char* converted = stack if planes.gather else rows
     cdef ptrdiff_t out_row = width.output_size * leaves.storage
+    cdef bint picked = picks_columns(plan, leaves)
+    cdef int32_t places[24]
+    lay_places(width, places)
     if planes.gather:
         leaves.identity(rows, cells + planes_slack(plan), NULL)
     elif not direct:
@@ -283,7 +324,11 @@ cdef ptrdiff_t forward_stacks(const void* job, char* scratch, ptrdiff_t begin, p
                 rows + n * planes.width * leaves.value, (width.kernel_size - 1) * width.dilation, NULL)
             values = rows
             across = leaves.across
-        if width.adaptive:
+        if picked:
+            leaves.pick(
+                target, width.output_size, values, planes.width, n, places, width.kernel_size, width.input_size > 8,
+                NULL)
+        elif width.adaptive:
             for o in range(width.output_size):
                 window = window_of(width, o)
                 across(

@@ -2,8 +2,8 @@
 # fits every call.
 
 cdef strategy_t FORWARD[5]
-cdef strategy_t INDICES[4]
-cdef strategy_t MEANS[4]
+cdef strategy_t INDICES[5]
+cdef strategy_t MEANS[5]
 cdef strategy_t SCATTERED[3]
 
 
@@ -27,16 +27,19 @@ FORWARD[2] = strategy_row(b"strips", strips_fits, strips_tasks, strips_bytes, fo
 FORWARD[3] = strategy_row(b"cores", cores_fits, cores_tasks, cores_bytes, forward_cores)
 FORWARD[4] = strategy_row(b"bands", fits_all, bands_tasks, bands_bytes, forward_bands)
 
-INDICES[0] = strategy_row(b"argmax_long", argmax_long_fits, argmax_long_tasks, argmax_long_bytes, argmax_long)
-INDICES[1] = strategy_row(b"argmax_stacks", argmax_stacks_fits, argmax_stacks_tasks, argmax_stacks_bytes, argmax_stacks)
-INDICES[2] = strategy_row(b"argmax_apart", argmax_apart_fits, argmax_rows_tasks, argmax_rows_bytes, argmax_rows)
-INDICES[3] = strategy_row(b"argmax_rows", fits_all, argmax_rows_tasks, argmax_rows_bytes, argmax_rows)
+INDICES[0] = strategy_row(
+    b"argmax_search", argmax_search_fits, argmax_search_tasks, argmax_search_bytes, search_windows)
+INDICES[1] = strategy_row(b"argmax_long", argmax_long_fits, argmax_long_tasks, argmax_long_bytes, argmax_long)
+INDICES[2] = strategy_row(b"argmax_stacks", argmax_stacks_fits, argmax_stacks_tasks, argmax_stacks_bytes, argmax_stacks)
+INDICES[3] = strategy_row(b"argmax_apart", argmax_apart_fits, argmax_rows_tasks, argmax_rows_bytes, argmax_rows)
+INDICES[4] = strategy_row(b"argmax_rows", fits_all, argmax_rows_tasks, argmax_rows_bytes, argmax_rows)
 
 MEANS[0] = strategy_row(
     b"spread_long_tiles", spread_long_tiles_fits, spread_tiles_tasks, spread_tiles_bytes, spread_long_tiles)
 MEANS[1] = strategy_row(b"spread_tiles", spread_tiles_fits, spread_tiles_tasks, spread_tiles_bytes, spread_tiles)
 MEANS[2] = strategy_row(b"spread_planes", spread_planes_fits, spread_planes_tasks, spread_planes_bytes, spread_planes)
-MEANS[3] = strategy_row(b"spread_rows", fits_all, spread_rows_tasks, spread_rows_bytes, spread_rows)
+MEANS[3] = strategy_row(b"spread_runs", spread_runs_fits, spread_rows_tasks, spread_runs_bytes, spread_runs)
+MEANS[4] = strategy_row(b"spread_rows", fits_all, spread_rows_tasks, spread_rows_bytes, spread_rows)
 
 SCATTERED[0] = strategy_row(b"scatter_long", scatter_long_fits, scatter_long_tasks_of, scatter_long_bytes, scatter_long)
 SCATTERED[1] = strategy_row(
@@ -51,8 +54,8 @@ cdef tuple names_of(const strategy_t* strategies, int count):
 
 STRATEGIES = {
     "forward": names_of(FORWARD, 5),
-    "indices": names_of(INDICES, 4),
-    "mean_gradient": names_of(MEANS, 4),
+    "indices": names_of(INDICES, 5),
+    "mean_gradient": names_of(MEANS, 5),
     "gradient": names_of(SCATTERED, 3),
 }
 

@@ -1,7 +1,8 @@
 # Long windows that slide by one in both directions. Rows are dealt in blocks of as many as a window has. A window is
 # then the end of one block and the beginning of the next, and one pass over each block combines all its ends and
 # another all its beginnings: three combinations a window, however long it is (van Herk, 1992; Gil and Werman, 1993).
-# That goes down the columns of a strip; its result is flipped, so that the same goes along rows as fast.
+# That goes down the columns of a strip; its result is flipped, so that the same goes along rows as fast. Of pixels of
+# few channels each channel is a column, and its windows along rows are made of every so many flipped columns.
 
 cdef extern from "c/flips.h":
     const bint FLIPS "POOLING_FLIPS"
@@ -56,7 +57,7 @@ cdef inline void flip(
 
 cdef struct strip_t:
     # Output rows of a strip; the same in whole blocks; flipped input columns that are kept; outputs of a row that are
-    # flipped back together.
+    # flipped back together, one of each channel.
     ptrdiff_t rows, padded_rows, kept, outputs
 
 
@@ -73,16 +74,30 @@ cdef inline strip_t strip_of(const plan_t* plan) noexcept nogil:
             strip.rows = blocks * taps
     strip.padded_rows = round_up(strip.rows, STRIP)
     taps = plan.axes[2].kernel_size
-    strip.outputs = max(STRIP // taps, 1) * taps
-    strip.kept = strip.outputs + taps + 2 * STRIP
+    strip.outputs = max(STRIP // (taps * plan.inner), 1) * taps
+    # A ring, in which what comes next does not reach those that windows still see.
+    strip.kept = round_up((strip.outputs + taps) * plan.inner, STRIP) + STRIP
     return strip
+
+
+cdef inline ptrdiff_t strips_scratch(const plan_t* plan, const leaves_t* leaves) noexcept nogil:
+    """Bytes for one thread: windows of a strip down its columns; those that are kept, flipped; windows along rows, and
+    as they are stored; ends of blocks; padding; where lines begin; divisors."""
+    cdef strip_t strip = strip_of(plan)
+    cdef ptrdiff_t taps = max(plan.axes[1].kernel_size, plan.axes[2].kernel_size)
+    cdef ptrdiff_t columns = STRIP + strip.kept + 2 * strip.outputs * plan.inner + 1
+    cdef ptrdiff_t values = strip.padded_rows * columns + (taps + 1) * STRIP
+    return values * leaves.value + 2 * taps * <ptrdiff_t> sizeof(void*) + 3 * strip.padded_rows * 8 + 8 * 64
 
 
 cdef inline bint has_strips(const plan_t* plan, const leaves_t* leaves) noexcept nogil:
     """Whether these windows are made in strips. The answer must not depend on threads, since sums do depend on it."""
     cdef const axis_t* axis
     cdef int i
-    if leaves.windows == NULL or plan.axes[0].kernel_size > 1 or plan.axes[0].adaptive or plan.inner > 1:
+    # Smaller values are flipped one by one, which costs more than a ladder.
+    if leaves.windows_stored == NULL or leaves.value < 4 or plan.inner > STRIP_CHANNELS:
+        return False
+    if plan.axes[0].kernel_size > 1 or plan.axes[0].adaptive:
         return False
     for i in range(1, 3):
         axis = &plan.axes[i]
@@ -91,21 +106,13 @@ cdef inline bint has_strips(const plan_t* plan, const leaves_t* leaves) noexcept
             or axis.has_empty or axis.output_size < axis.kernel_size
         ):
             return False
-    return True
+    # Of wide pixels and long windows, a strip takes more than a thread may.
+    return strips_scratch(plan, leaves) <= WORKING_BYTES
 
 
 cdef inline ptrdiff_t strips_of(const plan_t* plan) noexcept nogil:
     """Number of strips of an outer element."""
     return plan.axes[0].output_size * ceil_divide(plan.axes[1].output_size, strip_of(plan).rows)
-
-
-cdef inline ptrdiff_t strips_scratch(const plan_t* plan, const leaves_t* leaves) noexcept nogil:
-    """Bytes for one thread: windows of a strip down its columns; those that are kept, flipped; windows along rows, and
-    as they are stored; ends of blocks; padding; where lines begin; divisors."""
-    cdef strip_t strip = strip_of(plan)
-    cdef ptrdiff_t taps = max(plan.axes[1].kernel_size, plan.axes[2].kernel_size)
-    cdef ptrdiff_t values = strip.padded_rows * (STRIP + strip.kept + 2 * strip.outputs + 1) + (taps + 1) * STRIP
-    return values * leaves.value + 2 * taps * <ptrdiff_t> sizeof(void*) + 3 * strip.padded_rows * 8 + 8 * 64
 
 
 cdef inline char* take_scratch(char** memory, ptrdiff_t nbytes) noexcept nogil:
@@ -119,14 +126,14 @@ cdef void divide_strip(
     const plan_t* plan, const leaves_t* leaves, char* values, ptrdiff_t row, ptrdiff_t rows, ptrdiff_t padded_rows,
     ptrdiff_t output, ptrdiff_t outputs, double* divisors,
 ) noexcept nogil:
-    """Divide flipped sums: of `rows` windows from row `row` on for each of `outputs` cells."""
+    """Divide flipped sums: of `rows` windows from row `row` on for each channel of `outputs` cells."""
     cdef double* of_rows = divisors
     cdef double* each = of_rows + padded_rows
     cdef float* each32 = <float*> (each + padded_rows)
     cdef ptrdiff_t o, i
     cdef double of_column
     if plan.uniform:
-        leaves.divide(values, outputs * padded_rows, plan.divisor)
+        leaves.divide(values, outputs * plan.inner * padded_rows, plan.divisor)
         return
     for i in range(padded_rows):
         of_rows[i] = <double> window_of(&plan.axes[1], row + min(i, rows - 1)).divisor
@@ -135,7 +142,8 @@ cdef void divide_strip(
         for i in range(padded_rows):
             each[i] = of_rows[i] * of_column
             each32[i] = <float> each[i]
-        leaves.divide_each(values + o * padded_rows * leaves.value, each, each32, padded_rows)
+        for i in range(o * plan.inner, (o + 1) * plan.inner):
+            leaves.divide_each(values + i * padded_rows * leaves.value, each, each32, padded_rows)
 
 
 cdef ptrdiff_t forward_strips(const void* job, char* scratch, ptrdiff_t begin, ptrdiff_t end) noexcept nogil:
@@ -148,20 +156,22 @@ cdef ptrdiff_t forward_strips(const void* job, char* scratch, ptrdiff_t begin, p
     cdef strip_t strip = strip_of(plan)
     cdef ptrdiff_t size = leaves.value
     cdef ptrdiff_t column = strip.padded_rows
-    cdef ptrdiff_t in_row = width.input_size * leaves.storage
-    cdef ptrdiff_t out_row = width.output_size * leaves.storage
+    cdef ptrdiff_t inner = plan.inner
+    cdef ptrdiff_t columns = width.input_size * inner
+    cdef ptrdiff_t in_row = columns * leaves.storage
+    cdef ptrdiff_t out_row = width.output_size * inner * leaves.storage
     cdef ptrdiff_t strips = strips_of(plan)
     cdef ptrdiff_t taps = max(height.kernel_size, width.kernel_size)
     cdef char* slot = scratch
     cdef char* down = take_scratch(&scratch, column * STRIP * size)
     cdef char* flipped = take_scratch(&scratch, column * strip.kept * size)
-    cdef char* pooled = take_scratch(&scratch, column * strip.outputs * size)
-    cdef char* stored = take_scratch(&scratch, column * strip.outputs * size)
+    cdef char* pooled = take_scratch(&scratch, column * strip.outputs * inner * size)
+    cdef char* stored = take_scratch(&scratch, column * strip.outputs * inner * size)
     cdef char* ends = take_scratch(&scratch, (taps + 1) * STRIP * size)
     cdef char* padding = take_scratch(&scratch, column * size)
     cdef const void** lines = <const void**> take_scratch(&scratch, 2 * taps * <ptrdiff_t> sizeof(void*))
     cdef double* divisors = <double*> take_scratch(&scratch, 3 * column * <ptrdiff_t> sizeof(double))
-    cdef ptrdiff_t task, row, rows, first, stop, live, n, i, block, made, made_rows, output, outputs, at
+    cdef ptrdiff_t task, row, rows, stop, live, n, i, block, made, made_rows, output, outputs, at, channel
     cdef const char* plane
     cdef char* out
     # Sums may be wider than what is stored, but zeros are zeros.
@@ -171,20 +181,17 @@ cdef ptrdiff_t forward_strips(const void* job, char* scratch, ptrdiff_t begin, p
         rows = min(strip.rows, height.output_size - row)
         plane = pooling.src + task // strips * height.input_size * in_row
         out = pooling.dst + (task // strips * height.output_size + row) * out_row
-        # Columns from `first` to `stop` are kept.
-        first = stop = 0
+        # Columns before `stop` have been made.
+        stop = 0
         output = 0
         while output < width.output_size:
             outputs = min(strip.outputs, width.output_size - output)
-            if is_stopped(slot, 3 * column * (outputs + taps)):
+            if is_stopped(slot, 3 * column * (outputs + taps) * inner):
                 return -1
-            live = output - width.pad_begin
-            made = min(live + width.kernel_size - 1 + outputs, width.input_size)
-            if live > first and made + STRIP - first > strip.kept:
-                memmove(flipped, flipped + (live - first) * column * size, max(stop - live, 0) * column * size)
-                first = live
+            live = (output - width.pad_begin) * inner
+            made = min(live + (width.kernel_size - 1 + outputs) * inner, columns)
             while stop < made:
-                n = min(<ptrdiff_t> STRIP, width.input_size - stop)
+                n = min(<ptrdiff_t> STRIP, columns - stop)
                 block = 0
                 while block < rows:
                     made_rows = min(height.kernel_size, rows - block)
@@ -198,27 +205,29 @@ cdef ptrdiff_t forward_strips(const void* job, char* scratch, ptrdiff_t begin, p
                     leaves.windows_stored(
                         down + block * STRIP * size, STRIP, lines, height.kernel_size, made_rows, n, ends, NULL)
                     block += made_rows
-                flip(flipped + (stop - first) * column * size, column, down, STRIP, column, n, size)
+                flip(flipped + stop % strip.kept * column * size, column, down, STRIP, column, n, size)
                 stop += n
             for i in range(rows):
                 fetch_to_write(
-                    out + i * out_row + output * leaves.storage, outputs * leaves.storage)
+                    out + i * out_row + output * inner * leaves.storage, outputs * inner * leaves.storage)
             block = 0
             while block < outputs:
                 n = min(width.kernel_size, outputs - block)
-                for i in range(width.kernel_size - 1 + n):
-                    at = live + block + i
-                    lines[i] = flipped + (at - first) * column * size if 0 <= at < width.input_size else padding
-                leaves.windows(
-                    pooled + block * column * size, column, lines, width.kernel_size, n, column, ends, NULL)
+                for channel in range(inner):
+                    for i in range(width.kernel_size - 1 + n):
+                        at = live + (block + i) * inner + channel
+                        lines[i] = flipped + at % strip.kept * column * size if 0 <= at < columns else padding
+                    leaves.windows(
+                        pooled + (block * inner + channel) * column * size, inner * column, lines, width.kernel_size,
+                        n, column, ends, NULL)
                 block += n
             if plan.average:
                 divide_strip(plan, leaves, pooled, row, rows, column, output, outputs, divisors)
             if leaves.store != NULL:
-                leaves.store(stored, pooled, outputs * column)
+                leaves.store(stored, pooled, outputs * inner * column)
             flip(
-                out + output * leaves.storage, width.output_size, pooled if leaves.store == NULL else stored, column,
-                outputs, rows, leaves.storage)
+                out + output * inner * leaves.storage, width.output_size * inner,
+                pooled if leaves.store == NULL else stored, column, outputs * inner, rows, leaves.storage)
             output += outputs
     return -1
 

@@ -149,11 +149,39 @@ cdef void store_bfloat16_numbers(bfloat16_t* dst, const pair_t* src, ptrdiff_t n
         double_to_bfloat16(dst + x, numbers, count)
 
 
-cdef void across_as(
+cdef alone_t across_rare_as(
+    value_t* dst, const value_t* src, ptrdiff_t stride, ptrdiff_t taps, ptrdiff_t n, ptrdiff_t step, ptrdiff_t rows,
+    ptrdiff_t dst_row, ptrdiff_t src_row, bint accumulate, reducer_t* reducer,
+) noexcept nogil:
+    across_rare(dst, src, stride, taps, n, step, rows, dst_row, src_row, accumulate, number_of(reducer))
+
+
+cdef alone_t across_usual_as(
     value_t* dst, const value_t* src, ptrdiff_t stride, ptrdiff_t taps, ptrdiff_t n, ptrdiff_t step, ptrdiff_t rows,
     ptrdiff_t dst_row, ptrdiff_t src_row, bint accumulate, reducer_t* reducer,
 ) noexcept nogil:
     across(dst, src, stride, taps, n, step, rows, dst_row, src_row, accumulate, number_of(reducer))
+
+
+cdef void across_as(
+    value_t* dst, const value_t* src, ptrdiff_t stride, ptrdiff_t taps, ptrdiff_t n, ptrdiff_t step, ptrdiff_t rows,
+    ptrdiff_t dst_row, ptrdiff_t src_row, bint accumulate, reducer_t* reducer,
+) noexcept nogil:
+    if is_rare(dst, stride, taps, n, step, rows, dst_row, src_row, accumulate):
+        across_rare_as(dst, src, stride, taps, n, step, rows, dst_row, src_row, accumulate, reducer)
+    else:
+        # Alone as well: whatever stands beside these loops changes what compilers make of them.
+        across_usual_as(dst, src, stride, taps, n, step, rows, dst_row, src_row, accumulate, reducer)
+
+
+cdef void across_plain_as(
+    real_t* dst, const real_t* src, ptrdiff_t stride, ptrdiff_t taps, ptrdiff_t n, ptrdiff_t step, ptrdiff_t rows,
+    ptrdiff_t dst_row, ptrdiff_t src_row, bint accumulate, extreme_t* reducer,
+) noexcept nogil:
+    if extreme_t is greatest:
+        across(dst, src, stride, taps, n, step, rows, dst_row, src_row, accumulate, GREATEST_PLAIN)
+    else:
+        across(dst, src, stride, taps, n, step, rows, dst_row, src_row, accumulate, SMALLEST_PLAIN)
 
 
 cdef void along_as(
@@ -168,6 +196,22 @@ cdef void windows_as(
     reducer_t* reducer,
 ) noexcept nogil:
     windows(dst, dst_row, rows, taps, outputs, n, ends, number_of(reducer))
+
+
+cdef void pick_as(
+    float* dst, ptrdiff_t outputs, const float* src, ptrdiff_t src_row, ptrdiff_t rows, const int32_t* places,
+    ptrdiff_t taps, bint wide, reducer_t* reducer,
+) noexcept nogil:
+    if reducer_t is total:
+        pick_sums(dst, outputs, src, src_row, rows, places, taps, wide)
+    elif reducer_t is greatest:
+        pick_greatest(dst, outputs, src, src_row, rows, places, taps, wide)
+    elif reducer_t is smallest:
+        pick_smallest(dst, outputs, src, src_row, rows, places, taps, wide)
+    elif reducer_t is greatest_number:
+        pick_greatest_number(dst, outputs, src, src_row, rows, places, taps, wide)
+    else:
+        pick_smallest_number(dst, outputs, src, src_row, rows, places, taps, wide)
 
 
 cdef void identity_as(value_t* dst, ptrdiff_t n, reducer_t* reducer) noexcept nogil:
@@ -191,6 +235,13 @@ cdef void argmax_as(
 ) noexcept nogil:
     argmax_across(
         best, where, src, places, taps, <int32_t> here, n, step, rows, dst_row, src_row, accumulate, number_of(reducer))
+
+
+cdef void winners_as(
+    value_t* best, int64_t* index, const void** rows, const int32_t* places, int count, const across_row_t* across,
+    int64_t origin, order_t* reducer,
+) noexcept nogil:
+    winners(best, index, rows, places, count, across, origin, number_of(reducer))
 
 
 cdef void load_float16_nan_above(int16_t* dst, const uint16_t* src, ptrdiff_t n) noexcept nogil:
@@ -297,12 +348,16 @@ cdef void enter(value_t* kind, reducer_t* reducer, leaves_t* leaves) noexcept:
     leaves.across = <across_fn> across_as[value_t, reducer_t]
     leaves.along = <along_fn> along_as[value_t, reducer_t]
     leaves.across_stored = leaves.across
+    leaves.across_plain = NULL
     leaves.along_stored = leaves.along
     leaves.windows = NULL
-    # Smaller values are flipped one by one, which costs more than a ladder.
-    if reducer_t is not total and 4 <= sizeof(value_t) <= 8:
+    if reducer_t is not total and sizeof(value_t) <= 8:
         leaves.windows = <windows_fn> windows_as[value_t, reducer_t]
     leaves.windows_stored = leaves.windows
+    leaves.pick = NULL
+    if value_t is float:
+        if PICKS:
+            leaves.pick = <pick_fn> pick_as[reducer_t]
     leaves.identity = <fill_fn> identity_as[value_t, reducer_t]
     leaves.empty = <fill_fn> empty_as[value_t, reducer_t]
     leaves.divide = NULL
@@ -322,6 +377,10 @@ cdef void enter_argmax(value_t* kind, order_t* reducer, argmax_t* argmax) noexce
     argmax.store = NULL
     argmax.across = <argmax_fn> argmax_as[value_t, order_t]
     argmax.take_wide = <take_fn> argmax_tap_as[value_t, order_t]
+    argmax.first_equal = <first_equal_fn> first_equal[value_t]
+    argmax.winners = NULL
+    if has_winners(kind):
+        argmax.winners = <winners_fn> winners_as[value_t, order_t]
     argmax.identity = <fill_fn> identity_as[value_t, order_t]
     argmax.empty = <fill_fn> empty_as[value_t, order_t]
 
@@ -333,7 +392,7 @@ cdef void convert(leaves_t* leaves, ptrdiff_t storage, convert_fn load, convert_
     leaves.store = store
     leaves.across_stored = NULL
     leaves.along_stored = NULL
-    leaves.windows = NULL
+    leaves.windows_stored = NULL
 
 
 cdef void enter_wide(wide_t* wide, stored_t* stored, convert_fn store, leaves_t* leaves) noexcept:
@@ -378,6 +437,11 @@ cdef void enter_order(value_t* kind, int number) noexcept:
         ARGMAX[SMALLEST_NUMBER][number] = ARGMAX[SMALLEST][number]
 
 
+cdef void enter_plain(real_t* kind, int number) noexcept:
+    LEAVES[GREATEST][number].across_plain = <across_fn> across_plain_as[real_t, greatest]
+    LEAVES[SMALLEST][number].across_plain = <across_fn> across_plain_as[real_t, smallest]
+
+
 cdef void enter_half(
     int number, convert_fn nan_above, convert_fn nan_below, fill_fn none_greatest, fill_fn none_smallest,
 ) noexcept:
@@ -402,6 +466,7 @@ cdef void enter_gradient(real_t* kind, int number) noexcept:
     GRADIENTS[number].add_run = <add_run_fn> add_run[real_t]
     GRADIENTS[number].interleave = <interleave_fn> interleave[real_t]
     GRADIENTS[number].scatter = <scatter_fn> scatter[real_t]
+    GRADIENTS[number].scatter_four = <scatter_four_fn> scatter_four[real_t]
     GRADIENTS[number].scatter_runs = <scatter_runs_fn> scatter_runs[real_t]
 
 
@@ -449,6 +514,8 @@ cdef void enter_all() noexcept:
         <fill_fn> bfloat16_none_greatest, <fill_fn> bfloat16_none_smallest)
     enter_order(<float*> NULL, FLOAT32)
     enter_order(<double*> NULL, FLOAT64)
+    enter_plain(<float*> NULL, FLOAT32)
+    enter_plain(<double*> NULL, FLOAT64)
     enter_wide(<float*> NULL, <float16_t*> NULL, <convert_fn> float_to_float16, &LEAVES[TOTAL][FLOAT16])
     enter_wide(<float*> NULL, <bfloat16_t*> NULL, <convert_fn> float_to_bfloat16, &LEAVES[TOTAL][BFLOAT16])
     enter(<float*> NULL, <total*> NULL, &LEAVES[TOTAL][FLOAT32])

@@ -11,13 +11,29 @@ cdef enum:
     # and cells of a block.
     LANES = 16
     BLOCK = 4096
+    # The same of comparisons over long runs, which may be made in any order: four times as many.
+    WIDE_LANES = 64
     # Roundings to float of a sum over the rows of a window: with the one of the result, as many as a sum in float may
     # have (pooling/calls.py).
     ROUNDINGS_OF_ROWS = 7
 
     # --- threads ---
-    # Calls that move fewer bytes run on one thread: waking another costs more than it saves.
-    SERIAL_BYTES = 1 << 17
+    # Calls of each family that move fewer bytes run on one thread: to give work to another, and to wait for it, takes
+    # about as long as 8 microseconds of work would gain. Bytes are those of input and result, and of indices if they
+    # are made; of pooling without indices they are what `work_of` of core.pyx makes of them.
+    SERIAL_POOL = 900_000
+    SERIAL_INDICES = 192_000
+    SERIAL_SCATTER = 144_000
+    # Gradients of maxima that are found again.
+    SERIAL_SEARCH = 96_000
+    SERIAL_SPREAD = 112_000
+    SERIAL_COPY = 192_000
+    SERIAL_NORM = 96_000
+    SERIAL_NORM_GRADIENT = 64_000
+    SERIAL_BLUR = 40_000
+    SERIAL_REGIONS = 72_000
+    SERIAL_UNPOOLING = 192_000
+    SERIAL_FRACTIONAL = 48_000
 
     # --- caches ---
     # A call that moves more bytes than this finds no more than a share of its data in the last-level cache, which
@@ -40,6 +56,8 @@ cdef enum:
     # Taps of windows that are worth a ladder, and cells of a band of such windows.
     LONG = 8
     LADDER_CELLS = 1 << 13
+    # Most rows of long windows that are combined by their ends and beginnings.
+    MOST_LONG_ROWS = 64
     # Rungs above the elements themselves: enough for 4**31 taps.
     RUNGS = 32
 
@@ -60,6 +78,8 @@ cdef enum:
     # Taps of windows that are made in strips: at least so many that it pays, and at most so many, since memory grows
     # with them, and rounding errors of sums.
     FEWEST_TAPS = 20
+    # Most channels of a pixel there; vectors are full of more channels as they lie.
+    STRIP_CHANNELS = 4
     MOST_TAPS = 512
 
     # --- cores ---
@@ -82,8 +102,19 @@ cdef enum:
     STRAIGHT = 32
     # Channels of a pixel whose taps are compared pixel by pixel: from twice as many on they fill vectors.
     FEW_CHANNELS = 32
+    # Fewest whole windows of a row whose taps are compared in registers, one vector of bytes at least, and most rows
+    # of such a window: 3 x 3 in three dimensions.
+    FEWEST_IN_REGISTERS = 16
+    MOST_LINES = 9
     # Argmaxes that are held side by side within a wide window.
     ARGMAX_LANES = 64
+
+    # --- argmax by search ---
+    # Taps of windows, of adaptive ones, and those along a row, from which on an argmax is looked for where the maximum
+    # is known.
+    SEARCHED_TAPS = 128
+    SEARCHED_ADAPTIVE_TAPS = 32
+    SEARCHED_ROW = 5
 
     # --- argmax of long windows ---
     # Cells of a line of rows, which are flipped, so that windows along them are made of lines as well.
@@ -117,6 +148,14 @@ cdef enum:
     COST_OF_OVERLAP = 3
     COST_OF_HALVES = 2
 
+    # --- arrays that do not lie side by side ---
+    # Bytes of maps that are copied before they are pooled, and most bytes of a single map or of rows of one: a part of
+    # the second-level cache.
+    VIEWED_BYTES = 1 << 17
+    MOST_VIEWED_BYTES = 1 << 19
+    # Maps from which on each is pooled where it lies, if kernels can read it there.
+    LYING_BYTES = 1 << 14
+
     # --- gradients ---
     # Most cells of a plane over which gradients are spread as a whole: a quarter of the second-level cache.
     GRADIENT_STACK_CELLS = 1 << 16
@@ -124,6 +163,8 @@ cdef enum:
     MANY_PLANES = 8
     # Sums that are wider than the array are made of so many bytes at a time.
     SUMS_BYTES = 1 << 22
+    # Most outputs of a plane of halves whose gradients are added up among themselves, and not in a plane of floats.
+    SPARSE_OUTPUTS = 64
     # Most channels, and fewest steps in a window, where gradients are summed in runs.
     RUN_CHANNELS = 8
     RUN_OVERLAP = 10
@@ -142,12 +183,18 @@ cdef enum:
     SPREAD_ROW_CELLS = 1 << 15
     # Sums of a block of windows: half of the first-level cache.
     BLOCK_SUMS = 1 << 11
+    # Rows of a window whose powers are added up for each window anew, where windows share them; more rows are raised
+    # once. Channels of pixels that are added up as they lie.
+    MOST_POWERS = 4
+    PIXEL_CHANNELS = 16
     # Norms that are kept while gradients are made, of windows that reach into several parts of a plane.
     MOST_NORMS = 1 << 15
 
     # --- blurs, fractional pooling, unpooling ---
     # Cells of a segment of a row, and values of a cell that are made together.
     BLUR_CELLS = 2048
+    # Ways in which the results of a row may be made in turn: gradients of blurs of strides up to this.
+    MOST_PHASES = 4
     # Larger maps are copied some rows at a time.
     MAP_BYTES = 1 << 20
     # Cells between two looks at signals.

@@ -18,30 +18,101 @@ cdef struct unpool_t:
     ptrdiff_t to, of
 
 
+cdef inline ptrdiff_t place_some(
+    bits_t* dst, const bits_t* src, const int64_t* index, ptrdiff_t first, ptrdiff_t stop, ptrdiff_t cells,
+    const ptrdiff_t inner,
+) noexcept nogil:
+    cdef ptrdiff_t x, c, at
+    cdef ptrdiff_t bad = -1
+    cdef int64_t i
+    for x in range(first, stop):
+        for c in range(inner):
+            at = x * inner + c
+            i = index[at]
+            if <uint64_t> i < <uint64_t> cells:
+                dst[i * inner + c] = src[at]
+            elif bad < 0:
+                bad = at
+    return bad
+
+
 cdef ptrdiff_t place(
     bits_t* dst, const bits_t* src, const int64_t* index, char* taken, ptrdiff_t pooled, ptrdiff_t cells,
     ptrdiff_t inner,
 ) noexcept nogil:
     """``dst[index[x, c], c] = src[x, c]`` among zeros; return the position of the first index outside, or -1."""
-    cdef ptrdiff_t x, c, at, stop
+    cdef ptrdiff_t stop, found
     cdef ptrdiff_t bad = -1
     cdef ptrdiff_t first = 0
-    cdef int64_t i
     memset(dst, 0, cells * inner * sizeof(bits_t))
     while first < pooled:
         if is_stopped(taken, TOGETHER * inner):
             return -1
         stop = min(first + TOGETHER, pooled)
-        for x in range(first, stop):
-            for c in range(inner):
-                at = x * inner + c
-                i = index[at]
-                if <uint64_t> i < <uint64_t> cells:
-                    dst[i * inner + c] = src[at]
-                elif bad < 0:
-                    bad = at
+        # A loop over one channel would take longer than what it does.
+        if inner == 1:
+            found = place_some(dst, src, index, first, stop, cells, 1)
+        else:
+            found = place_some(dst, src, index, first, stop, cells, inner)
+        bad = found if bad < 0 else bad
         first = stop
     return bad
+
+
+cdef inline ptrdiff_t fetch_some(
+    bits_t* dst, const bits_t* src, const int64_t* index, char* taken, ptrdiff_t first, ptrdiff_t stop,
+    ptrdiff_t cells, const ptrdiff_t inner,
+) noexcept nogil:
+    cdef ptrdiff_t x, c, at, to
+    cdef ptrdiff_t bad = -1
+    cdef int64_t i
+    for x in range(stop - 1, first - 1, -1):
+        for c in range(inner):
+            at = x * inner + c
+            i = index[at]
+            if <uint64_t> i < <uint64_t> cells:
+                to = i * inner + c
+                dst[at] = 0 if taken[to] else src[to]
+                taken[to] = 1
+            elif bad < 0 or at < bad:
+                bad = at
+    return bad
+
+
+cdef inline bint fetch_distinct(
+    bits_t* dst, const bits_t* src, const int64_t* index, char* taken, ptrdiff_t pooled, ptrdiff_t cells
+) noexcept nogil:
+    """``dst[x] = src[index[x]]`` if each index names a cell of its own, as those of windows that lie apart; else False.
+
+    A cell is marked and nobody looks whether it was: in the end as many must be as there are indices.
+    """
+    cdef ptrdiff_t x, stop
+    cdef ptrdiff_t first = 0
+    cdef ptrdiff_t marked = 0
+    cdef uint32_t some
+    cdef int64_t i
+    if pooled > cells:
+        return False
+    while first < pooled:
+        stop = min(first + TOGETHER, pooled)
+        if is_stopped(taken, TOGETHER):
+            return True
+        if stray(index + first, stop - first, 0, cells, False) >= 0:
+            return False
+        for x in range(first, stop):
+            i = index[x]
+            dst[x] = src[i]
+            taken[i] = 1
+        first = stop
+    first = 0
+    while first < cells:
+        stop = min(first + TOGETHER, cells)
+        some = 0
+        for x in range(first, stop):
+            some += taken[x]
+        marked += some
+        first = stop
+    return marked == pooled
 
 
 cdef ptrdiff_t fetch(
@@ -49,25 +120,23 @@ cdef ptrdiff_t fetch(
     ptrdiff_t inner,
 ) noexcept nogil:
     """``dst[x, c] = src[index[x, c], c]`` for the last x that names a cell, 0 for those before; return as `place`."""
-    cdef ptrdiff_t x, c, at, to, first
+    cdef ptrdiff_t first, found
     cdef ptrdiff_t bad = -1
     cdef ptrdiff_t stop = pooled
-    cdef int64_t i
     memset(taken, 0, cells * inner)
+    if inner == 1:
+        if fetch_distinct(dst, src, index, taken, pooled, cells):
+            return -1
+        memset(taken, 0, cells)
     while stop > 0:
         if is_stopped(taken, TOGETHER * inner):
             return -1
         first = max(stop - TOGETHER, 0)
-        for x in range(stop - 1, first - 1, -1):
-            for c in range(inner):
-                at = x * inner + c
-                i = index[at]
-                if <uint64_t> i < <uint64_t> cells:
-                    to = i * inner + c
-                    dst[at] = 0 if taken[to] else src[to]
-                    taken[to] = 1
-                elif bad < 0 or at < bad:
-                    bad = at
+        if inner == 1:
+            found = fetch_some(dst, src, index, taken, first, stop, cells, 1)
+        else:
+            found = fetch_some(dst, src, index, taken, first, stop, cells, inner)
+        bad = bad if found < 0 else found
         stop = first
     return bad
 

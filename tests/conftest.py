@@ -351,6 +351,10 @@ GEOMETRIES: dict[str, Geometry] = {
     "rows_of_one_length_uneven": _geometry(2, 20, 9, 14, kernel_size=(3, 4), stride=1, padding=((2, 1), (0, 3))),
     # Argmaxes, and gradients of means, are found over stacks of planes or over bands of a plane.
     "bands_of_a_plane": _geometry(1, 2, 61, 90, kernel_size=3, stride=2, padding=1),
+    "bands_of_two_columns": _geometry(2, 2, 13, 70, kernel_size=(3, 2), stride=(2, 1), padding=((1, 0), (0, 1))),
+    "depth_of_three_columns": _geometry(
+        1, 2, 6, 8, 40, kernel_size=(2, 3, 3), stride=(2, 1, 2), padding=((0, 0), (1, 1), (1, 0))
+    ),
     "bands_with_phases": _geometry(1, 1, 70, 80, kernel_size=(5, 2), stride=(3, 2), padding=(2, 1)),
     "many_planes_with_gaps": _geometry(3, 20, 8, 9, kernel_size=(1, 2), stride=3),
     "many_planes_stride_3": _geometry(3, 20, 8, 10, kernel_size=(4, 5), stride=3, padding=2),
@@ -359,6 +363,7 @@ GEOMETRIES: dict[str, Geometry] = {
     "ladder_of_three_rungs": _geometry(1, 1, 2, 150, kernel_size=(1, 79), stride=(1, 2), padding=(0, 39)),
     "ladder_dilated": _geometry(1, 1, 25, 80, kernel_size=(9, 8), stride=(2, 1), dilation=(2, 3)),
     "ladder_of_rows_alone": _geometry(1, 1, 40, 70, kernel_size=(16, 2), stride=(3, 1), padding=((8, 0), (0, 1))),
+    "ladder_of_rows_one_by_one": _geometry(1, 2, 50, 70, kernel_size=(15, 5), stride=1, padding=(7, 2)),
     "ladder_in_narrow_planes": _geometry(1, 3, 14, 14, kernel_size=9, stride=1, padding=4),
     "ladder_in_narrow_planes_stride_2": _geometry(1, 3, 15, 17, kernel_size=(8, 9), stride=2, padding=(3, 4)),
     # Longer ones that slide by one are made in strips, from the ends of blocks of rows and the beginnings of the next.
@@ -367,6 +372,8 @@ GEOMETRIES: dict[str, Geometry] = {
     # Strips are 64 cells wide, and the last one may have a single cell.
     "strips_of_65_columns": _geometry(1, 1, 40, 65, kernel_size=(33, 20), stride=1, padding=(16, 9)),
     "strips_of_257_columns": _geometry(1, 1, 33, 257, kernel_size=(20, 21), stride=1, padding=((9, 1), (10, 10))),
+    # Of pixels of few channels, each channel is a column.
+    "strips_of_pixels": _geometry(1, 3, 33, 70, kernel_size=(20, 21), stride=1, padding=((9, 1), (10, 0))),
     # Argmaxes of long windows are found in two parts, with lines of cells in the place of single ones.
     "long_windows_dilated": _geometry(1, 1, 40, 46, kernel_size=(18, 24), dilation=2, padding=(17, 23), stride=1),
     "long_windows_with_strides": _geometry(

@@ -247,10 +247,10 @@ MUTANTS: tuple[Mutant, ...] = (
         f"{AVERAGES}[strips_of_65_columns-counting_padding] {AVERAGES}[strips_of_257_columns-counting_padding]",
     ),
     Mutant(
-        "one column too few is kept",
+        "the ring of columns has no room for those that come next",
         "pyx/strips.pxi",
-        "max(«stop - live», 0) * column * size)",
-        "stop - live - 1",
+        "strip.kept = round_up((strip.outputs + taps) * plan.inner, STRIP) + «STRIP»",
+        "0",
         f"{AVERAGES}[strips_of_257_columns-counting_padding] test_memory::test_large_windows_are_right",
     ),
     Mutant(

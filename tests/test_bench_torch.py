@@ -47,7 +47,8 @@ def tiny() -> nn.Module:
 
 
 def record(network: str, batch: int = 1, threads: int = 1, **steps: Any) -> dict[str, Any]:
-    return {"network": network, "batch": batch, "threads": threads, "busy": 0.0, "versions": {}, **steps}
+    about = {"network": network, "batch": batch, "threads": threads, "busy": 0.0, "versions": {}}
+    return {**about, "replaced": 1, **steps}
 
 
 def step(torch_share: float, share: float, ratios: list[float], seconds: float = 0.01) -> dict[str, Any]:
@@ -107,8 +108,20 @@ def test_a_network_that_becomes_another_is_no_measurement(monkeypatch: pytest.Mo
         return patch(model)
 
     monkeypatch.setattr(measure, "patch", wrong)
-    with pytest.raises(measure.DifferentError, match=r"^results differ by .* of the largest after patch$"):
+    with pytest.raises(measure.DifferentError, match=r"^results differ by .* after patch, and in float64 by "):
         measure.measure(TINY, 1, 1, seconds=0, rounds=1, model=tiny())
+
+
+class Magnifier(nn.Module):
+    def forward(self, x: torch.Tensor) -> torch.Tensor:
+        return torch.sin(x * 1e5)
+
+
+def test_rounding_that_a_network_magnifies_is_no_difference() -> None:
+    pools = nn.Sequential(nn.Conv2d(3, 8, 3), nn.AvgPool2d(7, 1), Magnifier())
+    network = Network("pooling", "magnifier", (3, 64, 64))
+    found = measure.measure(network, 1, 1, seconds=0, rounds=1, model=pools)
+    assert found["difference"] > measure.TOLERANCE
 
 
 def test_what_cannot_be_trained_is_measured_in_inference() -> None:
@@ -211,9 +224,9 @@ def test_a_process_that_dies_or_hangs_costs_its_own_setting(
 
 def test_of_two_records_about_the_same_the_last_counts(tmp_path: Path) -> None:
     path = tmp_path / "records.jsonl"
-    append(path, [record("a", replaced=1), record("b")])
+    append(path, [record("a"), record("b")])
     append(path, [record("a", replaced=2)])
-    assert [(each["network"], each.get("replaced")) for each in read(path)] == [("a", 2), ("b", None)]
+    assert [(each["network"], each["replaced"]) for each in read(path)] == [("a", 2), ("b", 1)]
     assert read(tmp_path / "none") == []
     with path.open("a") as file:
         file.write('{"network": "a"\n')
@@ -269,6 +282,16 @@ def test_the_summary_names_what_became_slower() -> None:
     assert text.endswith("slower with it: b (batch 1, 1 thr.: 0.90).")
     assert summary(RECORDS, "training").endswith("slower with it: none.")
     assert summary([], "training") == "training: nothing was measured."
+
+
+def test_a_network_in_which_nothing_was_replaced_shows_the_noise() -> None:
+    records = [
+        record("a", inference=step(0.01, 0.01, [1.5])), record("b", replaced=0, inference=step(0.01, 0.01, [0.9])),
+    ]  # fmt: skip
+    text = summary(records, "inference")
+    assert "replaces a module, in 1 of them, a step takes 1.50 times" in text
+    assert "the ratios of 0.90 to 0.90 are the noise of the measurement; slower with it: none." in text
+    assert "| `b` | 1 | 10.0 ms | 1.0 % | 1.0 % | the same |" in markdown(records, "inference")
 
 
 def test_the_page_is_written_from_records(monkeypatch: pytest.MonkeyPatch) -> None:

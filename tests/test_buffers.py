@@ -156,6 +156,11 @@ ENTRIES = {
         {"src": full(), "dst": np.zeros((2, 2, 2), "f4"), "indices": np.zeros((2, 2, 2), np.int64)},
         ("dst", "indices"),
     ),
+    "fractional_starts": Entry(
+        lambda **b: kernels.fractional_starts(b["samples"], b["starts"], 3, 2, 1, 4, 5, 4),
+        {"samples": np.full((3, 2), 0.5, "f4"), "starts": np.zeros((3, 4), np.int64)},
+        ("starts",),
+    ),
     "pool_regions": Entry(pool_regions, MAPS | REGIONS | EDGES, ("output",)),
     "pool_regions_backward": Entry(
         pool_regions, MAPS | REGIONS | EDGES | {"grad_input": np.zeros(SHAPES[0])}, ("grad_input",)
@@ -174,6 +179,45 @@ ENTRIES = {
         ("grad_input",),
     ),
 }  # fmt: skip
+
+
+def reduce_blocks(op: int = 1, kind: int = 10, result: int = 10, rounding: int = 0, total: int = 11, **b: Any) -> int:
+    """Means of float32 in blocks of 2 x 3, some of which are left out, in sums of float64 that are carried on."""
+    stages = [((1, 2, 3), total, b["dst"], b["valid"], (2, 3, 3))]
+    return kernels.reduce_blocks(
+        op,
+        kind,
+        result,
+        rounding,
+        b["elements"],
+        stages,
+        (2, 6, 7),
+        (1, 1, 1),
+        -1,
+        7.0,
+        bytes(4),
+        0.5,
+        b["mask"],
+        b["weights"],
+        None,
+        b["carry"],
+        b["carry_counts"],
+    )
+
+
+ENTRIES["reduce_blocks"] = Entry(
+    reduce_blocks,
+    {
+        "elements": full().reshape(2, 6, 7, 1),
+        "mask": full("uint8").reshape(2, 6, 7, 1),
+        "weights": full("float64").reshape(2, 6, 7, 1),
+        "dst": np.zeros((2, 3, 3), "f4"),
+        "valid": np.zeros((2, 3, 3)),
+        "carry": np.zeros((2, 3, 3)),
+        "carry_counts": np.zeros((2, 3, 3), "i4"),
+    },
+    ("dst", "valid", "carry", "carry_counts"),
+)
 
 REFUSED = (ValueError, BufferError, TypeError)
 BUFFERS = [(name, buffer) for name, entry in ENTRIES.items() for buffer in entry.buffers]
@@ -262,6 +306,11 @@ def test_numbers_of_no_row_are_refused(number: int) -> None:
         lambda: kernels.pool_regions(number, *SHAPES, src, dst, REGIONS["maps"], (src, src), (src, src)),
         lambda: kernels.strategy_of(plan(), "forward", number, F32),
         lambda: kernels.strategy_of(plan(), "mean_gradient", TOTAL, number),
+        lambda: reduce_blocks(op=number, **given(ENTRIES["reduce_blocks"])),
+        lambda: reduce_blocks(kind=number, **given(ENTRIES["reduce_blocks"])),
+        lambda: reduce_blocks(result=number, **given(ENTRIES["reduce_blocks"])),
+        lambda: reduce_blocks(rounding=number, **given(ENTRIES["reduce_blocks"])),
+        lambda: reduce_blocks(total=number, **given(ENTRIES["reduce_blocks"])),
     ]
     assert [i for i, call in enumerate(calls) if not refuses(call)] == []
 
@@ -319,6 +368,21 @@ def test_sizes_that_are_negative_or_beyond_memory_are_refused() -> None:
         kernels.fractional_max(none, none, None, 2**32, 2**32, (1, 1, 1), (1, 1, 1), (1, 1, 1), starts, F32)
     with pytest.raises((*REFUSED, OverflowError)):
         lay_out([Axis(2**40, 2**40, 1)], 2**30, 1)
+
+
+@pytest.mark.parametrize("numbers", [(3, 2, 2, 4, 5, 4), (3, 2, -1, 4, 5, 4), (3, 2, 1, 4, -1, 4), (3, 4, 1, 4, 5, 2)])
+def test_an_axis_without_samples_is_refused(numbers: tuple[int, ...]) -> None:
+    """Whose sample is that of no axis, whose last window lies before the map, and samples of no such type."""
+    with pytest.raises(ValueError):
+        kernels.fractional_starts(np.zeros((3, 2), "f4"), np.zeros((3, 4), np.int64), *numbers)
+
+
+@pytest.mark.parametrize("sample", [-1e-9, 1.0, np.nan, np.inf])
+def test_a_sample_that_is_none_is_named(sample: float) -> None:
+    samples = np.full((3, 2), 0.5)
+    samples[2, 1] = sample
+    assert kernels.fractional_starts(samples, np.zeros((3, 4), np.int64), 3, 2, 0, 4, 5, 8) == -1
+    assert kernels.fractional_starts(samples, np.zeros((3, 4), np.int64), 3, 2, 1, 4, 5, 8) == 5
 
 
 def test_a_window_of_the_table_holds_a_cell() -> None:

@@ -31,6 +31,7 @@ def test_extras() -> None:
         "bfloat16",
         "pictures",
         "torch",
+        "images",
         "test",
         "lint",
         "bench",

@@ -271,7 +271,27 @@ def test_arguments_that_make_no_sense_are_2(arguments: list[str], capsys: pytest
     with pytest.raises(SystemExit) as caught:
         cli.main(arguments)
     assert caught.value.code == 2
-    assert capsys.readouterr().err.startswith("usage: pooling")
+    (sentence,) = capsys.readouterr().err.splitlines()
+    assert sentence.startswith("pooling")
+
+
+@pytest.mark.parametrize(
+    ("arguments", "sentence"),
+    [
+        (["doctor", "a.onnx", "--bogus"], "pooling doctor: it has no option --bogus; pooling doctor --help has"),
+        (["doctor", "a.onnx", "--obect=3"], "pooling doctor: it has no option --obect; do you mean --object?;"),
+        (["--bogus"], "pooling: it has no option --bogus; pooling --help has all options"),
+        (["info", "more"], "pooling info: it has no further argument more; pooling info --help has all options"),
+    ],
+)
+def test_an_argument_that_is_not_known_is_told_in_one_sentence(
+    arguments: list[str], sentence: str, capsys: pytest.CaptureFixture[str]
+) -> None:
+    with pytest.raises(SystemExit) as caught:
+        cli.main(arguments)
+    assert caught.value.code == 2
+    (found,) = capsys.readouterr().err.splitlines()
+    assert found.startswith(sentence)
 
 
 @pytest.mark.parametrize(

@@ -206,7 +206,7 @@ def test_the_python_of_the_guide_prints_what_stands_below_it() -> None:
 def test_what_counts_is_what_fail_on_names(fail_on: str, codes: list[int], capsys: pytest.CaptureFixture[str]) -> None:
     note = ("--layers", "conv3x8 pool2", "--input-shape", "32")
     warning = ("--layers", "pool2 conv3x8", "--input-shape", "33")
-    error = ("--layers", "conv3x8 pool2 pool2 pool2", "--input-shape", "4")
+    error = ("--layers", "conv3x8/2 conv3/2 conv3/2 conv3/2", "--input-shape", "64", "--task", "detection")
     assert [doctor(capsys, *given, "--fail-on", fail_on)[0] for given in (note, warning, error)] == codes
     assert doctor(capsys, *FINE, "--fail-on", fail_on)[0] == 0
 
@@ -435,3 +435,72 @@ def test_cost_and_sizes_of_what_was_passed_over_are_not_said_to_be_known(
     assert "≥ 0 B" in (tmp_path / "page.html").read_text(encoding="utf-8")
     _, lines, _ = doctor(capsys, "--layers", "conv3x8")
     assert not any("at least" in line or "not known" in line for line in lines)
+
+
+# ---------------------------------------------------------------------------------------------------------------------
+# What is seen first, and what was asked for
+
+
+UNET = "conv3x8@a pool2 conv3x16@b pool2 conv3x16 deconv2/2x16|b conv3x16 deconv2/2x8|a conv3x8"
+
+
+@pytest.mark.parametrize(
+    ("network", "size", "code"),
+    [(UNET, "33", "D103"), ("conv3x8 pool2 conv3 pool2 conv3 pool2 conv3 pool2", "12", "D102")],
+)
+@pytest.mark.parametrize("options", [(), ("--fail-on", "never"), ("--ignore", "D1")])
+def test_a_size_that_the_network_refuses_is_2(
+    network: str, size: str, code: str, options: tuple[str, ...], capsys: pytest.CaptureFixture[str]
+) -> None:
+    found, lines, error = doctor(capsys, "--layers", network, "--input-shape", size, *options)
+    assert found == 2
+    (sentence,) = error.splitlines()
+    assert f"does not work with an input of 1×3×{size}×{size}: " in sentence
+    assert "; the report is about 1×3×" in sentence
+    assert sentence.endswith(f"; see {code}") == ("--ignore" not in options)
+    assert any(line.startswith("shown at the nearest size that works") for line in lines)
+    works = doctor(capsys, "--layers", network, "--input-shape", 32)
+    assert works[0] == 0
+    assert not works[2]
+
+
+def test_the_size_of_the_network_after_a_change_counts(capsys: pytest.CaptureFixture[str]) -> None:
+    layers = "conv3x8 conv5x8p0@x"
+    assert doctor(capsys, "--layers", layers, "--input-shape", 4)[0] == 2
+    code, _, error = doctor(capsys, "--layers", layers, "--input-shape", 8, "--versus", "conv3x8 conv3x8")
+    assert (code, error) == (0, "")
+
+
+def test_the_verdict_is_seen_before_the_table(capsys: pytest.CaptureFixture[str]) -> None:
+    layers = "conv3x8/2@a conv3/2@b conv3/2@c conv3/2@d"
+    _, lines, _ = doctor(capsys, "--layers", layers, "--input-shape", 64, "--task", "detection")
+    assert lines[1] == "1 error; D201: the object is smaller than one cell before the last stage"
+    assert lines[2] == ""
+    assert lines[3].startswith("stage ")
+    _, lines, _ = doctor(capsys, *FINE)
+    assert lines[1] == "nothing was found"
+    assert lines[-1] == "0 errors, 0 warnings, 0 notes"
+    _, lines, _ = doctor(capsys, "--layers", LAYERS, "--task", "detection")
+    assert lines[1].startswith("1 error, 1 warning, 2 notes; D201: ")
+
+
+def test_names_that_differ_are_told_apart_in_the_table(
+    capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    names = [f"stages.{a}.blocks.{b}.mlp.fc{c}" for a in range(2) for b in range(4) for c in range(2)]
+    layers = " ".join(f"conv3x{8 + number}@{name}" for number, name in enumerate(names))
+    for width, apart in ((100, True), (80, True), (40, False)):
+        monkeypatch.setenv("COLUMNS", str(width))
+        _, lines, _ = doctor(capsys, "--layers", layers, "--input-shape", 32, "--all")
+        shown = [line.split()[0] for line in lines if " Conv 3 " in line]
+        assert len(shown) == len(names)
+        assert (len(set(shown)) == len(names)) >= apart
+        assert max(map(len, lines)) <= max(width, 60)
+
+
+def test_names_that_differ_are_told_apart_side_by_side(capsys: pytest.CaptureFixture[str]) -> None:
+    names = [f"a.module.with.a.long.name.blocks.{number}.conv" for number in range(3)]
+    layers = " ".join(f"conv3x8/2@{name}" for name in names)
+    _, lines, _ = doctor(capsys, "--layers", layers, "--input-shape", 64, "--set", f"{names[1]}.stride=1")
+    shown = {line.split()[0] for line in lines if line.startswith("a.")}
+    assert len(shown) == 3

@@ -220,12 +220,31 @@ def test_fixes_come_in_the_order_of_practice() -> None:
         "reduce early downsampling",
         "high-resolution branch",
         "take the stride out of the last step",
-        "anti-aliased",
+        "blur before its stride, as at a (stride=1, and BlurPool2d(3, stride=2) behind it)",
         "enlarge the image 4 times",
     ]
     places = [next(i for i, fix in enumerate(finding.fixes) if word in fix) for word in order]
     assert places == sorted(places)
     assert "read objects of this size from a (2×2 cells)" in finding.fixes[places[1]]
+
+
+@pytest.mark.parametrize(
+    ("layers", "said"),
+    [
+        ("conv3x8/2@a pool2@b conv3/2@c conv3/2@d", "in place of b (MaxBlurPool2d(2, stride=2)), or a strided"),
+        ("conv3x8/2@a avgpool2@b conv3/2@c conv3/2@d", "in place of b (BlurPool2d(3, stride=2)), or a strided"),
+        ("conv1x8/2@a conv3/2@b conv3/2@c conv3/2@d", "as at a (BlurPool2d(3, stride=2) before it, and stride=1)"),
+        ("maxblurpool3/2p1@a conv3x8/2@b conv3/2@c conv3/2@d", "as at b (stride=1, and BlurPool2d(3, stride=2)"),
+        (" ".join(f"maxblurpool3/2p1@{name}" for name in "abcd"), ""),
+    ],
+)
+@pytest.mark.parametrize(("code", "size"), [("D201", 4), ("D202", 16)])
+def test_gentler_downsampling_fits_what_the_network_has(layers: str, said: str, code: str, size: int) -> None:
+    (finding,) = found(code, layers, (1, 3, 64, 64), object_size=size)
+    gentler = [fix for fix in finding.fixes if "loses less of what is small" in fix]
+    assert [said in fix for fix in gentler] == [True] * bool(said)
+    pooled = [fix for fix in gentler if "strided convolution" in fix]
+    assert len(pooled) == ("pool2" in layers), "strided convolutions are no advice where there are no others"
 
 
 def test_reduced_downsampling_leaves_what_the_fix_says() -> None:

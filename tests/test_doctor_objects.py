@@ -360,6 +360,25 @@ def test_a_change_is_judged_by_the_data_set(capsys: pytest.CaptureFixture[str], 
     assert "100 % of 2 objects of sizes.csv keep a cell, 50 % two" in printed
 
 
+def test_the_object_that_is_followed_is_the_median_of_the_data_set() -> None:
+    objects = [[6, 20], [7, 21], [40, 90]]  # width and height
+    result = examine(LAYERS, (1, 3, 64, 64), objects=objects)
+    assert result.object_size == (21, 7)
+    assert any("21×7 pixels are the median of the data set" in each.message for each in result.findings)
+    assert examine(LAYERS, (1, 3, 64, 64), objects=objects, object_size=8).object_size == (8, 8)
+    assert examine(LAYERS, (1, 3, 64, 64), objects=[[0.2, 0.3]]).object_size == (1, 1)
+
+
+def test_the_report_speaks_of_the_sizes_that_were_given(capsys: pytest.CaptureFixture[str], tmp_path: Path) -> None:
+    path = tmp_path / "sizes.csv"
+    path.write_text("30,12\n30,12\n")
+    assert cli.main(["doctor", "--layers", LAYERS, "--input-shape", "64", "--objects", str(path)]) == 0
+    printed = " ".join(capsys.readouterr().out.split())
+    assert "an object of 12×30 pixels" in printed
+    assert "8 px" not in printed
+    assert "8×8 pixels" not in printed
+
+
 def test_without_a_data_set_nothing_is_said_of_one() -> None:
     result = examine(LAYERS, (1, 3, 64, 64))
     assert result.survival is None

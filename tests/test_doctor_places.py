@@ -221,6 +221,29 @@ def spread_matrix(m: Any, x: Any) -> Any:
     return x + x @ matrix.reshape(1, CHANNELS, 32, 32)
 
 
+def zigzag(x: Any) -> Any:
+    return x[..., [11 * number % 64 for number in range(64)]]
+
+
+def of_blocks(pick: Callable[[Any], Any]) -> Callable[[Any, Any], Any]:
+    """Return what transforms blocks of 8 x 8, picks coefficients of each, and mixes them as channels, as CSATv2."""
+
+    def function(m: Any, x: Any) -> Any:
+        batch, channels, height, width = x.shape
+        blocks = m.transform(m.transform(windows_of(x, 8)).transpose(-1, -2)).transpose(-1, -2)
+        picked = pick(blocks.reshape(-1, channels, 64))
+        maps = picked.reshape(batch, height // 8, width // 8, channels, -1).permute(0, 3, 4, 1, 2)
+        return m.after(maps[:, 0]) + m.after(maps[:, 1])
+
+    return function
+
+
+def put_back_elsewhere(m: Any, x: Any) -> Any:
+    """Transform blocks, and put the coefficients into the map in another order."""
+    blocks = m.transform(m.transform(windows_of(x, 8)).transpose(-1, -2)).transpose(-1, -2)
+    return map_of(zigzag(blocks.flatten(2)).view(blocks.shape), x, 8)
+
+
 def three_by_three() -> nn.Module:
     return nn.Conv2d(CHANNELS, CHANNELS, 3, padding=1)
 
@@ -251,6 +274,24 @@ MODULES: dict[str, Callable[[], nn.Module]] = {
     "a matrix of the whole map": lambda: Net(spread_matrix, dense=nn.Conv2d(6, 96, 1)),
     "patches": lambda: Net(patches, dense=nn.Linear(96, 96)),
     "pixels of patches": lambda: Net(pixels_of_patches, layer=three_by_three()),
+    "coefficients of blocks in another order": lambda: Net(
+        of_blocks(zigzag), transform=nn.Linear(8, 8), after=nn.Conv2d(64, 4, 3, padding=1)
+    ),
+    "coefficients of blocks by number": lambda: Net(
+        of_blocks(lambda x: x.index_select(2, torch.tensor([0, 1, 8, 16, 9]))),
+        transform=nn.Linear(8, 8),
+        after=nn.Conv2d(5, 4, 1),
+    ),
+    "coefficients of blocks turned around": lambda: Net(
+        of_blocks(lambda x: x.flip(-1)), transform=nn.Linear(8, 8), after=nn.Conv2d(64, 4, 1)
+    ),
+    "the first coefficients of blocks": lambda: Net(
+        of_blocks(lambda x: x[..., :6]), transform=nn.Linear(8, 8), after=nn.Conv2d(6, 4, 1)
+    ),
+    "coefficients put back in another order": lambda: Net(put_back_elsewhere, transform=nn.Linear(8, 8)),
+    "pixels of blocks in another order": lambda: Net(
+        of_blocks(lambda x: zigzag(x.flip(-1))), transform=nn.Identity(), after=nn.Conv2d(64, 4, 1)
+    ),
     "blocks that are only taken apart": lambda: Net(only_taken_apart, after=three_by_three()),
 }
 
@@ -271,3 +312,23 @@ def test_fields_of_a_file_are_those_of_the_module(name: str) -> None:
     torch.manual_seed(0)
     module = MODULES[name]().eval()
     assert said(exported(module)) == said(read_graph(module, SHAPE))
+
+
+PICKS: dict[str, tuple[int, Callable[[Any], Any]]] = {
+    "a part of a block whose cells differ": (12, lambda x: windows_of(x, 8).flatten(2)[..., [0, 9]]),
+    "blocks": (384, lambda x: windows_of(x, 8).flatten(2)[torch.arange(12) * 5 % 12]),
+    "by data": (384, lambda x: (flat := windows_of(x, 8).flatten(2))[..., flat[0, 0].argsort()]),
+}
+
+
+@pytest.mark.parametrize("what", PICKS)
+def test_what_is_picked_out_of_blocks_is_lost_and_never_wrong(what: str) -> None:
+    channels, pick = PICKS[what]
+
+    def function(m: Any, x: Any) -> Any:
+        return m.after(pick(x).reshape(1, 3, 4, -1).permute(0, 3, 1, 2))
+
+    network = read_graph(Net(function, after=nn.Conv2d(channels, 4, 3)).eval(), SHAPE).infer(SHAPE)
+    (loss,) = network.losses
+    assert "data" in what or loss.stage.endswith("index")  # the order itself is followed no further than its data
+    assert network.stage("after").receptive_field is None

@@ -9,6 +9,7 @@ import sys
 import textwrap
 import zipfile
 
+import numpy as np
 import pytest
 
 from pooling import cli
@@ -196,6 +197,29 @@ def test_a_library_that_is_not_installed(monkeypatch, library):
         read(f"{library}:anything")
 
 
+@pytest.mark.parametrize(
+    ("text", "remedy"),
+    [
+        ("ultralytics:yolov8n.pt", "give ultralytics:yolov8n.yaml"),
+        ("ultralytics:yolo11s-seg.pt", "give ultralytics:yolo11s-seg.yaml"),
+        ("ultralytics:yolov5nu.pt", "give ultralytics:yolov5n.yaml"),
+        ("ultralytics:rtdetr-l.onnx", "give ultralytics:rtdetr-l.yaml"),
+        ("ultralytics:best.pt", "give the configuration that it was trained from, such as ultralytics:yolov8n.yaml"),
+        ("timm:resnet50.safetensors", "give timm:resnet50"),
+        ("torchvision:resnet18.pth", "give torchvision:resnet18"),
+    ],
+)
+def test_a_library_is_asked_for_weights(pooling_doctor, text, remedy):
+    with pytest.raises(NetworkError, match=r"names a file, and networks of .* are made without weights"):
+        read(text)
+    code, told, error = pooling_doctor(text)
+    assert (code, told) == (2, "")
+    assert (
+        error == f"pooling doctor: {text} names a file, and networks of {text.partition(':')[0]} are made without "
+        f"weights; {remedy}\n"
+    )
+
+
 def library(name):
     """Import a library; one that was built for another torch is as good as none."""
     try:
@@ -217,6 +241,22 @@ def test_models_of_timm():
         read("timm:resnet5")
 
 
+@pytest.mark.parametrize("name", ["vit_tiny_patch16_224", "swin_tiny_patch4_window7_224", "eva02_tiny_patch14_224"])
+def test_a_transformer_of_timm_is_told_its_option_for_other_sizes(name):
+    timm = library("timm")
+    fixed = examine(f"timm:{name}")
+    (finding,) = [each for each in fixed.findings if each.code == "D104"]
+    assert any("make the model with dynamic_img_size=True, an option of timm" in fix for fix in finding.fixes)
+    asked = examine(f"timm:{name}", (1, 3, 336, 336))
+    assert asked.failure is not None
+    errors = [each for each in asked.findings if each.severity == "error" and each.code in ("D102", "D103", "D104")]
+    assert any("dynamic_img_size=True" in fix for each in errors for fix in each.fixes)
+    # What is recommended works.
+    module = timm.create_model(name, dynamic_img_size=True)
+    assert examine(module, (1, 3, 336, 336)).failure is None
+    assert not any("dynamic_img_size" in fix for each in examine(module).findings for fix in each.fixes)
+
+
 def test_models_of_torchvision():
     models = library("torchvision").models
     module = models.resnet18()
@@ -232,10 +272,25 @@ def test_models_of_ultralytics():
     network = read("ultralytics:yolov8n.yaml")
     assert network.input_shape == (1, 3, 640, 640)
     assert not network.unknown
-    with pytest.raises(NetworkError, match="is no configuration"):
-        read("ultralytics:yolov8n.pt")
+    with pytest.raises(NetworkError, match=r"is no configuration; give ultralytics:yolov8n\.yaml"):
+        read("ultralytics:yolov8n")
     with pytest.raises(NetworkError, match="has no model"):
         read("ultralytics:yolov99n.yaml")
+
+
+def test_a_factory_changes_no_print_options(tmp_path, monkeypatch):
+    text = (
+        "import numpy as np, torch\n"
+        "np.set_printoptions(linewidth=320, formatter={'float_kind': '{:11.5g}'.format})\n"
+        "torch.set_printoptions(precision=2)\n"
+        "def build():\n    return torch.nn.Sequential(torch.nn.Conv2d(3, 4, 3), torch.nn.MaxPool2d(2))\n"
+    )
+    tmp_path.joinpath("changes_print_options.py").write_text(text, encoding="utf-8")
+    monkeypatch.chdir(tmp_path)
+    with np.printoptions(precision=3), torch._tensor_str.printoptions(precision=5):
+        assert read("changes_print_options:build", input_shape=(1, 3, 32, 32)).stages
+        assert repr(np.array([0.12345])) == "array([0.123])"
+        assert repr(torch.tensor([0.1234567])) == "tensor([0.12346])"
 
 
 # ---------------------------------------------------------------------------------------------------------------------

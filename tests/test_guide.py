@@ -7,6 +7,7 @@ import subprocess
 import sys
 from pathlib import Path
 
+import numpy as np
 import pytest
 
 ROOT = Path(__file__).parent.parent
@@ -20,6 +21,16 @@ def test_the_guide_prints_what_it_shows():
     result = doctest.testfile(str(ROOT / "docs" / "guide.md"), module_relative=False)
     assert result.failed == 0
     assert result.attempted > 50
+
+
+def test_the_page_of_images_and_the_readme_print_what_they_show():
+    page = doctest.testfile(str(ROOT / "docs" / "images.md"), module_relative=False)
+    readme = doctest.testfile(
+        str(ROOT / "README.md"), module_relative=False, globs={"np": np, "pooling": importlib.import_module("pooling")}
+    )
+    assert page.failed == readme.failed == 0
+    assert page.attempted > 10
+    assert readme.attempted > 5
 
 
 def names():

@@ -184,6 +184,9 @@ def elements(leaf: Leaf, n: int, taps: int, random: np.random.Generator, special
     """Make what a leaf reads, and name its type."""
     stored = leaf.field.endswith("_stored")
     source = leaf.stored if stored else leaf.value
+    if leaf.field.endswith("_plain"):
+        values = to_order(source, n, random)
+        return np.where(np.isnan(values), values.dtype.type(1), values), source
     if "total" not in leaf.policy and "count" not in leaf.policy:
         return to_order(source, n, random), source
     if stored and leaf.stored != leaf.value:
@@ -324,17 +327,20 @@ def check_store(leaf: Leaf, random: np.random.Generator) -> None:
         src.assert_untouched(leaf)
 
 
-@checks("across", "across_stored")
+@checks("across", "across_stored", "across_plain")
 def check_across(leaf: Leaf, random: np.random.Generator) -> None:
     call = function(leaf, POINTER, POINTER, SIZE, SIZE, SIZE, SIZE, SIZE, SIZE, SIZE, FLAG, POINTER)
     combine = COMBINE[leaf.policy]
-    for taps, step, accumulate in itertools.product((1, 2, 3, 4, 5, 7, 8, 10), (1, 2, 3), (0, 1)):
-        for n in sizes(leaf.value):
+    for taps, step, accumulate in itertools.product((1, 2, 3, 4, 5, 7, 8, 10), (1, 2, 3, 4), (0, 1)):
+        # Pixels of three or four channels among them.
+        for n in sorted({*sizes(leaf.value), 3, 4}):
             rows, stride = int(random.integers(1, 4)), int(random.choice([1, step, n + 3]))
             dst_row, src_row = n + int(random.integers(0, 3)), int(random.integers(0, 2 * n + 3))
             count = (rows - 1) * src_row + max(n - 1, 0) * step + (taps - 1) * stride + 1
             source, name = elements(leaf, count, taps, random)
-            begun, _ = elements(leaf._replace(field="across"), rows * dst_row, taps, random, special=False)
+            begun, _ = elements(
+                leaf._replace(field=leaf.field.removesuffix("_stored")), rows * dst_row, taps, random, special=False
+            )
             expected = begun.copy()
             cells = in_rows(leaf, source)
             for row in range(rows):
@@ -423,7 +429,25 @@ def check_fill(leaf: Leaf, random: np.random.Generator) -> None:
 
 
 def divisors(leaf: Leaf, random: np.random.Generator) -> Iterator[float]:
-    yield from (1.0, 2.0, 3.0, 4.0, 7.0, 8.0, 9.0, 16.0, 49.0, 255.0, 12100.0, 2.0**31, 2.0**53, -1.0, -3.0)
+    yield from (
+        1.0,
+        2.0,
+        3.0,
+        4.0,
+        7.0,
+        8.0,
+        9.0,
+        16.0,
+        49.0,
+        64.0,
+        1024.0,
+        255.0,
+        12100.0,
+        2.0**31,
+        2.0**53,
+        -1.0,
+        -3.0,
+    )
     yield from (0.1, 0.5, 1.5, 2.75, 1e-3, 1e-30, 5e-324, 1e18, 3e38, 1e39, 1e300, 2.0**62)
     yield from random.random(5) * 100
     if leaf.value in FLOATS:
@@ -448,17 +472,39 @@ def integer_sums(name: str, n: int, random: np.random.Generator) -> Array:
     return sprinkled(values, [least + 1, most, most // 2, least // 3, *wide, *(-value for value in wide)], random)
 
 
+def to_divide(name: str, n: int, random: np.random.Generator) -> Array:
+    """Sums to divide: ordinary ones, some with special values among them, and any bits; zeros of both signs in all."""
+    integers = np.dtype(f"u{itemsize(name)}")
+    values = to_sum(name, n, 1, random) * random.choice([1, 3, 0.1, 1 / 3])
+    kind = random.integers(0, 4)
+    if kind == 0:
+        values = to_sum(name, n, 1, random, special=True)
+    elif kind == 1:
+        values = random.integers(0, np.iinfo(integers).max, n, integers, endpoint=True).view(name)
+    elif kind == 2:
+        # Near the least numbers.
+        least = np.finfo(name).smallest_normal * 2.0 ** random.integers(-10, 40)
+        values = (random.random(n) - 0.5) * least
+    return sprinkled(values.astype(name), [0.0, -0.0], random, 0.1)
+
+
+def assert_same_zeros(found: Array, expected: Any, context: Any) -> None:
+    """Zeros have the sign that a division gives them."""
+    zeros = np.asarray(expected, found.dtype) == 0
+    np.testing.assert_array_equal(np.signbit(found[zeros]), np.signbit(np.asarray(expected)[zeros]), f"{context}")
+
+
 @checks("divide")
 def check_divide(leaf: Leaf, random: np.random.Generator) -> None:
     call = function(leaf, POINTER, SIZE, ctypes.c_double)
-    for divisor, n in itertools.product(divisors(leaf, random), sizes(leaf.value)):
+    for divisor, n in itertools.product(divisors(leaf, random), (*sizes(leaf.value), 130)):
         context = (str(leaf), divisor, n)
         if leaf.value == PAIR:
             values = to_sum(PAIR, n, 1, random, special=True)
             expected = values.copy()
             expected.imag = [divisor - v if divisor or v else -1 for v in values.imag]
         elif leaf.value in FLOATS:
-            values = (to_sum(leaf.value, n, 1, random, special=True) * random.choice([1, 3, 0.1])).astype(leaf.value)
+            values = to_divide(leaf.value, n, random)
             with np.errstate(all="ignore"):
                 expected = (values.astype(np.float64) / divisor).astype(leaf.value)
         else:
@@ -478,6 +524,8 @@ def check_divide(leaf: Leaf, random: np.random.Generator) -> None:
             assert_equal(np.clip(found, -(2**65), 2**65), np.clip(expected, -(2**65), 2**65), context)
         else:
             assert_equal(found, expected, context)
+            if leaf.value in FLOATS:
+                assert_same_zeros(found, expected, context)
 
 
 @checks("divide_each")
@@ -494,7 +542,7 @@ def check_divide_each(leaf: Leaf, random: np.random.Generator) -> None:
             expected = values.copy()
             expected.imag = [count - v if count or v else -1 for count, v in zip(counts, values.imag, strict=True)]
         elif leaf.value in FLOATS:
-            values = to_sum(leaf.value, n, 1, random, special=True)
+            values = to_divide(leaf.value, n, random)
             with np.errstate(all="ignore"):
                 expected = values / counts.astype(leaf.value)
         else:
@@ -505,6 +553,8 @@ def check_divide_each(leaf: Leaf, random: np.random.Generator) -> None:
         wide, narrow = Memory(counts, "float64", random), Memory(counts, "float32", random)
         call(row.address, wide.address, narrow.address, n)
         row.assert_holds(expected, (str(leaf), n))
+        if leaf.value in FLOATS:
+            assert_same_zeros(row.values(), expected, (str(leaf), n))
 
 
 @checks("settle")
@@ -525,6 +575,28 @@ def check_settle(leaf: Leaf, random: np.random.Generator) -> None:
         call(row.address, n, divisor)
         assert_equal(row.values().real.copy(), expected, (str(leaf), divisor, n))
         row.assert_margins(leaf)
+
+
+@checks("pick")
+def check_pick(leaf: Leaf, random: np.random.Generator) -> None:
+    call = function(leaf, POINTER, SIZE, POINTER, SIZE, SIZE, POINTER, SIZE, FLAG, POINTER)
+    for outputs, taps, wide, rows in itertools.product(range(1, 9), (2, 3), (0, 1), (1, 2, 3, 9)):
+        src_row = 8 * (1 + wide) + int(random.integers(0, 9))
+        source, _ = elements(leaf, (rows - 1) * src_row + 8 * (1 + wide), taps, random)
+        first = random.integers(0, 8 * (1 + wide) - taps + 1, outputs)
+        count = random.integers(1, taps + 1, outputs)
+        places = np.full((3, 8), -1, np.int32)
+        for t in range(taps):
+            places[t, :outputs] = np.where(t < count, first + t, -1)
+        expected = np.zeros(rows * outputs, source.dtype)
+        for row, o in itertools.product(range(rows), range(outputs)):
+            cells = source[row * src_row + first[o] :][: count[o]]
+            expected[row * outputs + o] = functools.reduce(COMBINE[leaf.policy], cells)
+        src, of_taps = Memory(source, leaf.value, random), Memory(places.ravel(), "int32", random)
+        dst = Memory(np.ones(rows * outputs), leaf.value, random)
+        call(dst.address, outputs, src.address, src_row, rows, of_taps.address, taps, wide, None)
+        dst.assert_holds(expected, (str(leaf), outputs, taps, wide, rows))
+        src.assert_untouched(leaf)
 
 
 # --- indices ----------------------------------------------------------------------------------------------------------
@@ -583,6 +655,51 @@ def check_argmax(leaf: Leaf, random: np.random.Generator) -> None:
             src.assert_untouched(leaf)
 
 
+class AcrossRow(ctypes.Structure):
+    _fields_ = [(name, SIZE) for name in ("outputs", "begin", "end", "stride", "pad", "taps", "size")]
+
+
+@checks("winners")
+def check_winners(leaf: Leaf, random: np.random.Generator) -> None:
+    call = function(
+        leaf, POINTER, POINTER, POINTER, POINTER, FLAG, ctypes.POINTER(AcrossRow), ctypes.c_int64, POINTER
+    )  # fmt: skip
+    for taps, stride, pad, over, count in itertools.product((2, 3), (1, 2), (0, 1, 2), (0, 1), (1, 2, 3, 9)):
+        pad, over = min(pad, taps - 1), min(over, taps - 1)
+        whole = int(random.choice([16, 17, 31, 32, 33, 40]))
+        # Outputs before the first whole window, and a window or none that looks beyond the end.
+        before = -(-pad // stride)
+        size = (before + whole - 1) * stride - pad + taps + (stride - over if over else 0)
+        outputs = before + whole + (over > 0)
+        rows = [to_order(leaf.value, size, random) for _ in range(count)]
+        places = np.cumsum(random.integers(size, size + 9, count))
+        places -= places[0]
+        expected, indices = np.zeros(outputs, rows[0].dtype), np.full(outputs, -1)
+        for row, tap in itertools.product(range(count), range(taps)):
+            at = np.arange(outputs) * stride - pad + tap
+            value = rows[row][np.clip(at, 0, size - 1)]
+            taken = (at >= 0) & (at < size) & ((indices < 0) | replaces(expected, value, leaf.policy))
+            expected = np.where(taken, value, expected)
+            indices = np.where(taken, 2**40 + places[row] + at, indices)
+        memories = [Memory(row, leaf.value, random) for row in rows]
+        lines = (POINTER * count)(*(memory.address for memory in memories))
+        across = AcrossRow(outputs, before, before + whole, stride, pad, taps, size)
+        for wanted in (True, False):
+            dst = Memory(np.zeros(outputs), leaf.value, random)
+            index_memory = Memory(np.zeros(outputs), "int64", random)
+            begins = Memory(places, "int32", random)
+            call(
+                dst.address if wanted else None, index_memory.address, lines, begins.address, count,
+                ctypes.byref(across), 2**40, None,
+            )  # fmt: skip
+            context = (str(leaf), taps, stride, pad, over, count, whole)
+            index_memory.assert_holds(indices, context)
+            if wanted:
+                dst.assert_holds(expected, context)
+            for memory in memories:
+                memory.assert_untouched(leaf)
+
+
 @checks("take_wide")
 def check_take(leaf: Leaf, random: np.random.Generator) -> None:
     call = function(leaf, POINTER, POINTER, POINTER, ctypes.c_int64, SIZE, SIZE, POINTER)
@@ -598,6 +715,18 @@ def check_take(leaf: Leaf, random: np.random.Generator) -> None:
         dst.assert_holds(np.where(taken, source[: n * step : step], best), (str(leaf), n, step))
         indices.assert_holds(np.where(taken, here, where), (str(leaf), n, step))
         src.assert_untouched(leaf)
+
+
+@checks("first_equal")
+def check_first_equal(leaf: Leaf, random: np.random.Generator) -> None:
+    call = function(leaf, POINTER, SIZE, POINTER, result=SIZE)
+    for n in (*sizes(leaf.value), 40, 75):
+        source = to_order(leaf.value, n, random)
+        for value in (*source[:1], *source[-1:], *to_order(leaf.value, 6, random)):
+            equal = np.isnan(source) if value != value else source == value
+            src, held = Memory(source, leaf.value, random), Memory([value], leaf.value, random)
+            found = call(src.address, n, held.address)
+            assert found == (int(np.argmax(equal)) if equal.any() else n), (str(leaf), n, value)
 
 
 # --- gradients --------------------------------------------------------------------------------------------------------
@@ -679,6 +808,28 @@ def check_scatter(leaf: Leaf, random: np.random.Generator) -> None:
         dst.assert_holds(expected, (str(leaf), outputs, inner, channels))
         if not runs:
             assert bad == (outside[0] if checked and outside else -1)
+
+
+@checks("scatter_four")
+def check_scatter_four(leaf: Leaf, random: np.random.Generator) -> None:
+    call = function(leaf, POINTER, POINTER, POINTER, SIZE, SIZE, SIZE, FLAG, FLAG, result=SIZE)
+    for n, cells, checked, skip, wrong in itertools.product((0, 1, 7, 40), (1, 9), (0, 1), (0, 1), (0.0, 0.02, 0.3)):
+        apart = n + int(random.integers(0, 4))
+        count = 3 * apart + n
+        index = sprinkled(random.integers(0, cells, count), [-1, cells, -(2**40), 2**63 - 1], random, wrong)
+        source, begun = gradients(leaf, count, random), gradients(leaf, 4 * cells, random)
+        expected, outside = begun.copy(), []
+        for plane in range(4):
+            for at in range(plane * apart, plane * apart + n):
+                if 0 <= index[at] < cells:
+                    expected[plane * cells + index[at]] += source[at]
+                elif not (skip and index[at] == -1):
+                    outside.append(at)
+        src, dst = Memory(source, leaf.value, random), Memory(begun, leaf.value, random)
+        indices = Memory(index, "int64", random)
+        bad = call(dst.address, src.address, indices.address, n, apart, cells, checked, skip)
+        dst.assert_holds(expected, (str(leaf), n, cells))
+        assert bad == (outside[0] if checked and outside else -1)
 
 
 # --- every entry ------------------------------------------------------------------------------------------------------

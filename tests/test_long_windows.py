@@ -220,7 +220,7 @@ def test_wide_windows_that_lie_apart(windows: dict[str, Any], dtype: str, functi
         if dtype in FLOATS:
             keywords["nan"] = nan
             x[random.random(x.shape) < share] = np.nan
-        assert method(function, x, windows) == "argmax_apart"
+        assert method(function, x, windows) in ("argmax_apart", "argmax_search")
         expected, found = getattr(reference, function)(x, **keywords, return_indices=True)
         best, indices = getattr(pooling, function)(x, **keywords, return_indices=True)
         np.testing.assert_array_equal(indices, found)

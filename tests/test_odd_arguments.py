@@ -422,12 +422,18 @@ KNOWN_WORDS = {
     "location",
     "name",
     "nearest",
+    "reduction.name",
     "source",
+    "str(draft)",
+    "str(path)",
+    "str(path.parent)",
     "str(size)",
+    "str(target)",
+    "str(target.parent)",
     "tensor.name",
     "text",
 }
-"""What is a short word wherever it stands in a sentence: of this library, of the environment, or a name in a model."""
+"""What is a short word wherever it stands in a sentence: of this library, of the environment, or a name or a path."""
 
 
 @pytest.mark.parametrize("path", SOURCES, ids=[path.name for path in SOURCES])

@@ -158,6 +158,8 @@ def modules() -> list[str]:
 def test_examples_in_docstrings(name: str) -> None:
     if name.startswith(("pooling.doctor.network.readers.module", "pooling.torch", "pooling.benchmark.networks.m")):
         pytest.importorskip("torch")
+    if name in ("pooling.dask", "pooling.xarray", "pooling.zarr"):
+        pytest.importorskip(name.removeprefix("pooling."))
     module = importlib.import_module(name)
     result = doctest.testmod(module, optionflags=doctest.ELLIPSIS | doctest.NORMALIZE_WHITESPACE)
     assert result.failed == 0

@@ -34,8 +34,8 @@ INDICES = {
     "long_windows": "argmax_long",
     "strips": "argmax_long",
     "row_read_as_it_lies": "argmax_rows",
-    "runs_longer_than_a_block": "argmax_apart",
-    "adaptive_windows_longer_than_a_block": "argmax_apart",
+    "runs_longer_than_a_block": "argmax_search",
+    "adaptive_windows_longer_than_a_block": "argmax_search",
 }
 GRADIENTS = {
     "narrow_planes": "scatter_stacks",
@@ -54,6 +54,8 @@ OTHERS = {
     "rows of tiles longer than a piece": Geometry((1, 1, 2**15), {"kernel_size": 2}),
 }
 """Whatever no short test of every path takes; tests of long windows and of memory run such calls."""
+APART = Geometry((1, 1, 10, 600), {"kernel_size": (3, 150), "stride": (1, 75)})
+"""Windows that overlap from row to row, and hardly along a row."""
 
 
 def resolved(geometry: Geometry, family: str, layout: str, dtype: str = "float32") -> Any:
@@ -101,7 +103,7 @@ def test_geometries_take_the_strategy_that_they_are_named_after(path: str) -> No
 
 def test_every_strategy_is_taken() -> None:
     taken: dict[str, set[str]] = {name: set() for name in kernels.STRATEGIES}
-    for geometry in (*PATHS.values(), *OTHERS.values()):
+    for geometry in (*PATHS.values(), *OTHERS.values(), APART):
         for layout in LAYOUTS:
             for kind, names in strategies(geometry, layout).items():
                 taken[kind] |= names

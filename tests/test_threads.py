@@ -9,12 +9,14 @@ import threading
 import time
 from collections.abc import Callable, Iterator
 from concurrent.futures import ThreadPoolExecutor
+from functools import partial
 from typing import Any
 
 import numpy as np
 import pytest
 
 import pooling
+from pooling import config
 from tests.conftest import (
     LAYOUTS,
     PATHS,
@@ -182,6 +184,61 @@ def test_a_wrong_environment_variable_is_refused_in_words(run_python: Callable[.
     assert f"ValueError: pooling: POOLING_NUM_THREADS={text!r} must be a whole number of at least 1" in str(error.value)
 
 
+SQUARES = {"small": 8, "large": 256}
+FAMILIES: dict[str, Callable[[Array], Any]] = {
+    "maxima": lambda x: partial(pooling.max_pool2d, x, 3, 2, 1),
+    "means": lambda x: partial(pooling.avg_pool2d, x, 2),
+    "indices": lambda x: partial(pooling.max_pool2d, x, 3, 2, 1, return_indices=True),
+    "gradients of maxima": lambda x: partial(pooling.max_pool2d_backward, x[:, :, ::2, ::2].copy(), x, 2),
+    "gradients of means": lambda x: partial(pooling.avg_pool2d_backward, x[:, :, ::2, ::2].copy(), x, 2),
+    "norms": lambda x: partial(pooling.lp_pool2d, x, 2, 2),
+    "gradients of norms": lambda x: partial(pooling.lp_pool2d_backward, x[:, :, ::2, ::2].copy(), x, 2, 2),
+    "blurs": lambda x: partial(pooling.blur_pool2d, x),
+    "unpooling": lambda x: partial(pooling.max_unpool2d, *pooling.max_pool2d(x, 2, return_indices=True), 2),
+    "fractional": lambda x: partial(pooling.fractional_max_pool2d, x, 2, output_ratio=0.5),
+    "regions": lambda x: partial(
+        pooling.roi_align, x, np.array([[0.0, 0.0, 6.0, 7.0]] * 4, np.float32), np.zeros(4, np.int64), 3
+    ),
+    "copies": lambda x: partial(pooling._core.gathered, x[..., ::2]),
+}
+
+
+@pytest.mark.skipif(pooling._core.THREADING != "team", reason="counts the threads of the team")
+@pytest.mark.parametrize("family", FAMILIES)
+def test_small_calls_of_each_family_start_no_thread(family: str) -> None:
+    for name, side in SQUARES.items():
+        call = FAMILIES[family](random_array((1, 8, side, side), np.float32))
+        pooling.set_num_threads(1)  # ends those that were started
+        pooling.set_num_threads(2)
+        call()
+        assert pooling._core.count_workers() == (name == "large")
+
+
+@pytest.mark.parametrize(
+    ("shape", "dtype", "arguments", "several"),
+    [
+        ((1, 128, 28, 28), np.float32, (3, 1, 1), True),
+        ((1, 128, 28, 28), np.float32, (1,), False),
+        ((1, 64, 28, 28), np.float32, (2,), False),
+        ((1, 128, 28, 28), np.float16, (2,), True),
+        ((1, 16, 28, 28), np.float32, (3, 1, 1), False),
+        ((1, 4, 28, 28), np.float32, (13, 1, 6), False),
+        ((1, 16, 28, 28), np.float32, (13, 1, 6), True),
+        ((1, 128, 28, 28), np.uint8, (2,), False),
+        ((1, 128, 28, 28), np.uint8, (5, 1, 2), True),
+    ],
+)
+@pytest.mark.skipif(pooling._core.THREADING != "team", reason="counts the threads of the team")
+def test_the_work_of_windows_and_dtypes_decides(
+    shape: tuple[int, ...], dtype: Any, arguments: tuple[int, ...], several: bool
+) -> None:
+    x = random_array(shape, dtype)
+    pooling.set_num_threads(1)
+    pooling.set_num_threads(2)
+    pooling.max_pool2d(x, *arguments)
+    assert pooling._core.count_workers() == several
+
+
 # --- Python threads --------------------------------------------------------------------------------------------------
 
 
@@ -344,6 +401,20 @@ def test_show_config_tells_the_number_of_threads(capsys: pytest.CaptureFixture[s
     lines = capsys.readouterr().out.splitlines()
     assert lines[0] == f"pooling {pooling.__version__}"
     assert any(re.fullmatch(r"  threads:   1( \(.+\))?", line) for line in lines)
+
+
+@pytest.mark.parametrize(
+    ("quota", "shown"), [(None, ""), (1.5, "the time of 1.5 processors"), (2.0, "of 2 processors")]
+)
+def test_show_config_tells_the_quota_of_a_container(
+    monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str], quota: float | None, shown: str
+) -> None:
+    monkeypatch.setattr(config, "cpu_quota", lambda: quota)
+    assert config.config()["cpu_quota"] == quota
+    pooling.show_config()
+    (line,) = (line for line in capsys.readouterr().out.splitlines() if line.startswith("  threads:"))
+    assert shown in line
+    assert ("control group" in line) == bool(shown)
 
 
 def test_a_build_without_atomic_operations_runs_on_one_thread_and_says_so(

@@ -13,6 +13,7 @@ torch = pytest.importorskip("torch")
 from torch import nn  # noqa: E402
 
 from pooling.torch import functional as F  # noqa: E402
+from pooling.torch import patch  # noqa: E402
 from pooling.torch.operators import FUNCTIONS  # noqa: E402
 
 T = torch.nn.functional
@@ -158,3 +159,40 @@ def test_whole_jacobians_and_parameters() -> None:
         torch.testing.assert_close(found, transform(lambda each: T.max_pool2d(each, 2))(x))
     hessian = torch.func.hessian(lambda each: (F.avg_pool2d(each, 2) ** 2).sum())(x)
     torch.testing.assert_close(hessian, torch.func.hessian(lambda each: (T.avg_pool2d(each, 2) ** 2).sum())(x))
+
+
+# --- patched models --------------------------------------------------------------------------------------------------
+
+
+def test_no_gradient_of_a_mean_is_left_to_inductor_that_it_has_wrong() -> None:
+    for module in (nn.AvgPool1d(3, 2, ceil_mode=True), nn.AvgPool2d(3, 2, 1, True), nn.AvgPool3d(2, ceil_mode=True)):
+        n = int(type(module).__name__[-2])
+        x = torch.randn(2, 3, *[8 if n < 3 else 5] * n, requires_grad=True)
+        (expected,) = torch.autograd.grad(module(x).square().sum(), x)
+        model = nn.Sequential(module)
+        report = patch(model, always=True)
+        assert report.replaced[0].under_compile
+        found = torch.compile(model, fullgraph=True)(x)
+        (gradient,) = torch.autograd.grad(found.square().sum(), x)
+        torch.testing.assert_close(gradient, expected)
+
+
+@pytest.mark.parametrize("ceil_mode", [False, True])
+def test_means_are_left_to_inductor_where_that_is_right(ceil_mode: bool) -> None:
+    seen: list[str] = []
+
+    def backend(graph: Any, inputs: Any) -> Any:
+        seen.append(graph.code)
+        return graph.forward
+
+    model = nn.Sequential(nn.AvgPool2d(3, 2, ceil_mode=ceil_mode))
+    patch(model, always=True)
+    x = torch.randn(1, 2, 8, 8)
+    for differentiated, given in ((False, x), (True, x.clone().requires_grad_())):
+        torch._dynamo.reset()
+        torch.compile(model, fullgraph=True, backend=backend)(given)
+        assert ("pooling" in seen[-1]) == (differentiated and ceil_mode)
+    torch._dynamo.reset()
+    with torch.no_grad():
+        torch.compile(model, fullgraph=True, backend=backend)(x.requires_grad_())
+    assert "pooling" not in seen[-1]

@@ -124,6 +124,39 @@ def test_exported_to_onnx_in_standard_operators(open_sizes: bool) -> None:
         torch.testing.assert_close(torch.from_numpy(found), Net()(each))
 
 
+SEARCHES: dict[str, tuple[int, Any]] = {
+    "ceil_mode": (2, lambda x: F.max_pool2d(x, 3, 2, ceil_mode=True, return_indices=True)),
+    "ceil_mode and padding": (2, lambda x: F.max_pool2d(x, 3, 2, 1, ceil_mode=True, return_indices=True)),
+    "padding that differs at the ends": (2, lambda x: F.max_pool2d(x, 3, 2, [(0, 1), (1, 0)], return_indices=True)),
+    "same": (2, lambda x: F.min_pool2d(x, 3, 2, "same", return_indices=True)),
+    "one axis": (1, lambda x: F.max_pool1d(x, 3, 2, ceil_mode=True, return_indices=True)),
+    "three axes": (3, lambda x: F.max_pool3d(x, 3, 2, ceil_mode=True, return_indices=True)),
+}
+
+
+@pytest.mark.parametrize("what", SEARCHES)
+def test_indices_of_windows_beyond_the_map_are_exported_with_open_sizes(what: str) -> None:
+    pytest.importorskip("onnxscript")
+    runtime = pytest.importorskip("onnxruntime")
+    n, search = SEARCHES[what]
+
+    class Search(torch.nn.Module):
+        def forward(self, x: Any) -> Any:
+            return search(x)
+
+    sizes = ({2 + axis: torch.export.Dim.DYNAMIC for axis in range(n)},)
+    program = torch.onnx.export(
+        Search(), (torch.rand(1, 2, *[9] * n),), dynamo=True, verbose=False, dynamic_shapes=sizes
+    )
+    session = runtime.InferenceSession(program.model_proto.SerializeToString(), providers=["CPUExecutionProvider"])
+    for size in (9, 10, 12):
+        x = torch.randn(1, 2, *[size + axis for axis in range(n)])
+        values, indices = session.run(None, {session.get_inputs()[0].name: x.numpy()})
+        expected = search(x)
+        assert torch.equal(torch.from_numpy(values), expected[0])
+        assert torch.equal(torch.from_numpy(indices), expected[1])
+
+
 def test_an_exported_program_has_operators_of_torch_alone() -> None:
     x = torch.rand(2, 3, 20, 24)
     program = torch.export.export(Net(), (x,))

@@ -23,7 +23,7 @@ from pooling.torch import nn as ours  # noqa: E402
 from pooling.torch import patch as patch_where_worth  # noqa: E402
 from pooling.torch import patched as patched_where_worth  # noqa: E402
 from pooling.torch import unpatch, worth  # noqa: E402
-from pooling.torch.patching import FIRST_NAN, NO_ELEMENT, NO_OVERFLOW, SURVIVOR  # noqa: E402
+from pooling.torch.patching import FIRST_NAN, NO_ELEMENT, NO_OVERFLOW, SURVIVOR, ZERO_BESIDE_NAN  # noqa: E402
 
 T = torch.nn.functional
 # Tests of what is computed have small inputs.
@@ -551,7 +551,7 @@ def test_functional_calls_are_replaced(way: str, calls: Calls) -> None:
         report = patch(model, functional=True)
         assert report.left == ()
         assert [each.module for each in report.replaced] == ["Functional", "MaxPool2d"]
-        assert set(report.rules) == {FIRST_NAN, NO_OVERFLOW, SURVIVOR}
+        assert set(report.rules) == {FIRST_NAN, NO_OVERFLOW, SURVIVOR, ZERO_BESIDE_NAN}
         found = model(x)
     else:
         with patched():
@@ -1057,7 +1057,7 @@ def test_the_rules_are_those_of_what_was_replaced() -> None:
     assert patch(nn.Sequential(nn.AvgPool2d(2), nn.AdaptiveAvgPool1d(1))).rules == ()
     assert patch(nn.MaxPool2d(2)).rules == (FIRST_NAN,)
     assert patch(nn.MaxPool2d(2, dilation=(1, 2))).rules == (FIRST_NAN, NO_ELEMENT)
-    assert patch(nn.Sequential(nn.MaxUnpool2d(2), nn.LPPool1d(4, 2))).rules == (SURVIVOR, NO_OVERFLOW)
+    assert patch(nn.Sequential(nn.MaxUnpool2d(2), nn.LPPool1d(4, 2))).rules == (SURVIVOR, NO_OVERFLOW, ZERO_BESIDE_NAN)
 
 
 def test_the_rules_tell_what_happens() -> None:

@@ -22,7 +22,7 @@ from torch.utils.checkpoint import checkpoint  # noqa: E402
 from pooling.torch import functional as F  # noqa: E402
 from pooling.torch import patch as patch_where_worth  # noqa: E402
 from pooling.torch import patched as patched_where_worth  # noqa: E402
-from pooling.torch import unpatch  # noqa: E402
+from pooling.torch import unpatch, worth  # noqa: E402
 
 T = torch.nn.functional
 # Networks of tests are small.
@@ -126,6 +126,7 @@ def test_what_is_worth_it_is_computed_here_and_the_rest_is_not(monkeypatch: pyte
         return pool(name, input, *rest)
 
     monkeypatch.setattr(F, "pool", seen)
+    monkeypatch.setitem(worth.LEAST, "max_pool2d", (100_000, 100_000, None, None))
     model = make()
     report = patch_where_worth(model)
     assert [each.name for each in report.replaced] == ["2", "4"]

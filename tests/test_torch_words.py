@@ -143,3 +143,18 @@ def test_the_report_of_the_page_is_that_of_such_a_module() -> None:
     model = torch.nn.Sequential(OrderedDict(maxpool=torch.nn.MaxPool2d(3, 2, 1), avgpool=torch.nn.AdaptiveAvgPool2d(1)))
     shown = str(patch(model)).splitlines()[:3]
     assert "\n".join(shown) in page
+
+
+def test_a_block_is_no_function_of_a_model() -> None:
+    model = torch.nn.Sequential(torch.nn.MaxPool2d(2))
+    with pytest.raises(TypeError, match=r"^patched: takes no model, and was given Sequential; call patch\(model\) to"):
+        patched(model)
+    with pytest.raises(
+        TypeError, match=r"^patched: takes no argument without a name, .*`with patched\(\): model\(x\)`"
+    ):
+        patched(True)
+    with pytest.raises(TypeError, match=r"^patched: is a block of calls, and needs its brackets; write"), patched:
+        pass
+    assert unpatch(model) == 0
+    with patched(always=True):
+        assert model(torch.ones(1, 1, 4, 4)).shape == (1, 1, 2, 2)

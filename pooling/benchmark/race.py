@@ -9,7 +9,7 @@ import platform
 import subprocess
 import sys
 import time
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from datetime import UTC, datetime
 from pathlib import Path
 from statistics import median
@@ -32,6 +32,8 @@ __all__ = [
     "machine",
     "new_document",
     "race",
+    "started",
+    "take_turns",
 ]
 
 Progress = Callable[[int, int, str], None]
@@ -107,6 +109,21 @@ class Worker:
         self.process.stdout.close()
 
 
+@contextlib.contextmanager
+def started(libraries: Sequence[str], threads: int) -> Iterator[dict[str, Worker]]:
+    """Start libraries in processes of their own, which end with the block."""
+    workers = {library: Worker(library, threads) for library in libraries}
+    try:
+        yield workers
+    except BaseException:  # nobody waits for the rest of a call
+        for worker in workers.values():
+            worker.process.kill()
+        raise
+    finally:
+        for worker in workers.values():
+            worker.close()
+
+
 def race(
     cases: Sequence[BenchmarkCase], libraries: Sequence[str], threads: int, rounds: int, progress: Progress = _silent
 ) -> dict[str, Any]:
@@ -132,35 +149,40 @@ def race(
     """
     # Before the workers start, which keeps processors busy for a while.
     disturbed = load() if cases else 0.0
-    workers = {library: Worker(library, threads) for library in libraries if cases}
+    with started(libraries if cases else (), threads) as workers:
+        found = take_turns(workers, cases, rounds, progress, f"{threads} threads, ")
+    return found | {"disturbed": max(disturbed, found["disturbed"])}
+
+
+def take_turns(
+    workers: Mapping[str, Worker],
+    cases: Sequence[BenchmarkCase],
+    rounds: int,
+    progress: Progress = _silent,
+    what: str = "",
+) -> dict[str, Any]:
+    """Let libraries that have been started take turns; see `race`. `what` stands before what is told of a turn."""
     turns: dict[tuple[str, str], list[float]] = {}
     cannot: dict[str, dict[str, str]] = {}
     busy: dict[str, float] = {}
-    done, total = 0, rounds * len(cases) * len(libraries)
-    try:
-        for round_ in range(rounds if workers else 0):
-            disturbed = max(disturbed, load() if round_ else 0.0)
-            for case in cases:
-                for library, worker in workers.items():
-                    progress(done, total, f"{threads} threads, round {round_ + 1}: {case.name}, {library}")
-                    done += 1
-                    times = turns.setdefault((case.name, library), [])
-                    if case.name in cannot.get(library, {}) or (times and times[0] > PATIENCE):
-                        continue
-                    answer = worker.ask(case)
-                    if "cannot" in answer:
-                        cannot.setdefault(library, {})[case.name] = answer["cannot"]
-                        continue
-                    times.append(answer["seconds"])
-                    busy[library] = max(busy.get(library, 0.0), answer["busy"])
-                    time.sleep(REST)
-    except BaseException:  # nobody waits for the rest of a call
-        for worker in workers.values():
-            worker.process.kill()
-        raise
-    finally:
-        for worker in workers.values():
-            worker.close()
+    disturbed = 0.0
+    done, total = 0, rounds * len(cases) * len(workers)
+    for round_ in range(rounds if workers else 0):
+        disturbed = max(disturbed, load() if round_ else 0.0)
+        for case in cases:
+            for library, worker in workers.items():
+                progress(done, total, f"{what}round {round_ + 1}: {case.name}, {library}")
+                done += 1
+                times = turns.setdefault((case.name, library), [])
+                if case.name in cannot.get(library, {}) or (times and times[0] > PATIENCE):
+                    continue
+                answer = worker.ask(case)
+                if "cannot" in answer:
+                    cannot.setdefault(library, {})[case.name] = answer["cannot"]
+                    continue
+                times.append(answer["seconds"])
+                busy[library] = max(busy.get(library, 0.0), answer["busy"])
+                time.sleep(REST)
     seconds: dict[str, dict[str, float | None]] = {}
     unsteady: dict[str, list[str]] = {}
     for (case_name, library), times in turns.items():

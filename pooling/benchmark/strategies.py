@@ -7,6 +7,8 @@ from typing import Any
 
 import numpy as np
 
+from pooling.operators import OPERATORS
+
 from .cases import BenchmarkCase
 
 __all__ = ["strategies_of"]
@@ -23,7 +25,8 @@ def strategies_of(case: BenchmarkCase) -> str:
     -------
     str
         Names as `pooling info` lists them; several are joined by a plus sign: a training step has one for the result
-        and one for the gradient. A gradient of a maximum is that without saved indices.
+        and one for the gradient. A gradient of a maximum is that without saved indices. Nothing for operators that are
+        neither maxima, minima nor means of sliding, adaptive or global windows.
 
     Examples
     --------
@@ -39,6 +42,9 @@ def strategies_of(case: BenchmarkCase) -> str:
 
     from .worker import _arguments
 
+    family = OPERATORS[case.operator].family
+    if family not in ("extremes", "means"):
+        return ""
     # What a strategy depends on is the shape and the type, so that no memory is needed.
     array = np.broadcast_to(_zero(case.dtype), case.laid_out(case.shape))
     positional, keywords = _arguments(case)
@@ -46,7 +52,7 @@ def strategies_of(case: BenchmarkCase) -> str:
     given = signature.bind_partial(None, *positional, **keywords)
     given.apply_defaults()
     names = calls.FUNCTIONS[case.function].names
-    kind: type[Any] = Extreme if case.kind == "max" else Mean
+    kind: type[Any] = Extreme if family == "extremes" else Mean
     call = calls.resolved(kind, case.function, array, tuple(given.arguments.get(name) for name in names))
 
     def name_of(plan: Any, kind_of_call: str, reducer: int) -> str:
@@ -58,7 +64,7 @@ def strategies_of(case: BenchmarkCase) -> str:
     if case.direction == "indices":
         found.append(name_of(call.index_plan, "indices", call.reducer))
     if case.direction in ("backward", "training"):
-        if case.kind == "max":
+        if family == "extremes":
             found.append(name_of(call.index_plan, "gradient", call.reducer))
         else:
             gradient, total = call.gradients[0], kernels.REDUCERS["total"]

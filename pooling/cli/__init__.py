@@ -5,6 +5,7 @@
     validate     which runtimes disagree about the poolings of models
     repair       the poolings of a model, rewritten so that all runtimes agree
     doctor       a network, examined
+    pyramid      an image and its levels, as OME-Zarr
     export       layers as a model
     conformance  which runtime keeps which rule
     node_tests   the conformance suite as ONNX node tests
@@ -21,6 +22,7 @@ what it needs when it runs.
 from __future__ import annotations
 
 import argparse
+import difflib
 import os
 import signal
 import sys
@@ -34,7 +36,7 @@ from typing import Any, NoReturn
 
 from pooling._version import __version__
 
-from . import bench, conformance, doctor, export, info, node_tests, repair, validate
+from . import bench, conformance, doctor, export, info, node_tests, pyramid, repair, validate
 from .shared import COULD_NOT_RUN, OutputError, RefusedError, fail, sentence_of, write_out
 
 __all__ = ["main"]
@@ -47,6 +49,8 @@ NEEDED = {
     "rich": "onnx,cli",
     "matplotlib": "pictures",
     "PIL": "pictures",
+    "zarr": "images",
+    "tifffile": "images",
 }
 """Modules that are not always there, and the extras that install them."""
 FATAL_SIGNALS = ("SIGTERM", "SIGHUP")
@@ -86,7 +90,10 @@ def main(arguments: Sequence[str] | None = None) -> int:
     try:
         with _stopped_by_signals():
             try:
-                _parser().parse_args(arguments, options)
+                parser = _parser()
+                _, unknown = parser.parse_known_args(arguments, options)
+                if unknown:
+                    parser.refuse(unknown, options)
                 code: int = options.run(options)
             finally:
                 _flush()
@@ -180,10 +187,21 @@ def _unforeseen(options: argparse.Namespace, error: Exception) -> int:
 
 
 class _Parser(argparse.ArgumentParser):
-    """Says what is wrong without printing signs that arguments bring along."""
+    """Says what is wrong in one sentence, without printing signs that arguments bring along."""
 
     def error(self, message: str) -> NoReturn:
-        super().error(sentence_of(message))
+        # No usage before it, in whose lines the sentence would be lost.
+        self.exit(COULD_NOT_RUN, f"{self.prog}: {sentence_of(message)}; {self.prog} --help has all options\n")
+
+    def refuse(self, unknown: Sequence[str], options: argparse.Namespace) -> NoReturn:
+        """Say which arguments no command knows, and what is probably meant."""
+        command = next((each for each in _commands(self) if each.prog == f"{self.prog} {options.command}"), self)
+        first = next((each for each in unknown if each.startswith("-")), unknown[0])
+        name = first.partition("=")[0]
+        near = difflib.get_close_matches(name, command._option_string_actions, 1, 0.6)
+        meant = f"; do you mean {near[0]}?" if near else ""
+        what = "option" if first.startswith("-") else "further argument"
+        command.error(f"it has no {what} {name}{meant}")
 
     def _print_message(self, message: str, file: Any = None) -> None:
         # The original hides that a disk is full.
@@ -193,14 +211,21 @@ class _Parser(argparse.ArgumentParser):
             super()._print_message(message, file)
 
 
-def _parser() -> argparse.ArgumentParser:
+def _parser() -> _Parser:
     parser = _Parser("pooling", description="Pooling of arrays on CPUs, and what other runtimes make of it.")
     parser.add_argument("--version", action="version", version=f"pooling {__version__}")
     commands = parser.add_subparsers(dest="command", metavar="COMMAND")
-    for command in (validate, repair, doctor, export, conformance, node_tests, bench, info):
+    for command in (validate, repair, doctor, pyramid, export, conformance, node_tests, bench, info):
         command.add(commands)
     parser.set_defaults(run=lambda options: _help(parser))
     return parser
+
+
+def _commands(parser: argparse.ArgumentParser) -> Iterator[argparse.ArgumentParser]:
+    """Yield the parsers of commands."""
+    for action in parser._actions:
+        if isinstance(action, argparse._SubParsersAction):
+            yield from action.choices.values()
 
 
 def _help(parser: argparse.ArgumentParser) -> int:

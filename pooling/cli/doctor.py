@@ -49,6 +49,7 @@ def add(commands: Any) -> None:
         help="examine a network: shapes, lost rows, receptive fields, small objects, design",
         description="Examine a network: what happens to shapes, borders and small objects in it, and what to try.",
         epilog="Exit code: 0 nothing was found that --fail-on names, 1 something was, 2 the network could not be read, "
+        "or does not work at the size that was asked for (the report is about the nearest that works), "
         "or more than half of it (of its stages with weights, or of its weights) lies behind operators that were not "
         "understood. "
         'Lists of layers: "conv7x64/2p3@stem pool3/2p1@pool1 conv3x64 conv3x128/2 global fc10" (kernel, xchannels, '
@@ -77,7 +78,7 @@ def add(commands: Any) -> None:
         type=_object,
         metavar="N",
         help="pixels (samples, voxels) of the object to follow, or of a signal with --sample-rate a time such as 20ms "
-        "(default: 8; of a signal, about a thirty-second of it)",
+        "(default: the median of --objects, or 8; of a signal, about a thirty-second of it)",
     )
     doctor.add_argument(
         "--sample-rate",
@@ -255,6 +256,8 @@ def _run(options: argparse.Namespace) -> int:
     judged = examination if comparison is None else comparison.after
     if judged.network.is_mostly_lost:
         return fail(options, _mostly_lost(judged))
+    if judged.failure is not None:
+        return fail(options, _refused_size(judged))
     if options.fail_on == "never" or judged.severity is None:
         return 0
     return int(SEVERITIES.index(judged.severity) >= SEVERITIES.index(options.fail_on))
@@ -279,6 +282,20 @@ def _mostly_lost(examination: Examination) -> str:
     )
 
 
+def _refused_size(examination: Examination) -> str:
+    """Say that a network does not work at the size that was asked for, and which one the report is about."""
+    from pooling.reporting.formats import by
+
+    failure, network = examination.failure, examination.network
+    assert failure is not None
+    codes = sorted({each.code for each in examination.findings if each.code in OF_SIZES and each.severity == "error"})
+    more = f"; see {', '.join(codes)}" if codes else ""
+    return (
+        f"{network.title} does not work with an input of {by(failure.shape)}: {failure.sentence}; the report is about "
+        f"{by(network.input_shape)}{more}"
+    )
+
+
 def _samples(options: argparse.Namespace) -> tuple[int, ...] | None:
     """Return the size of the object in cells of the input."""
     given: tuple[int, ...] | float | None = options.object
@@ -293,6 +310,8 @@ def _samples(options: argparse.Namespace) -> tuple[int, ...] | None:
 
 SHOWN_OPERATORS = 4
 """Operators that a sentence lists."""
+OF_SIZES = ("D102", "D103", "D104")
+"""Findings about sizes that a network refuses."""
 
 
 def _shape(options: argparse.Namespace) -> tuple[int, ...] | dict[str, tuple[int, ...]] | None:
@@ -341,14 +360,15 @@ def _save_json(examination: Examination, comparison: WhatIf | None, path: Path) 
 def _network(options: argparse.Namespace) -> str:
     """Return the list of layers, or what names a model, and say what is probably meant by what is neither."""
     from pooling.doctor.network.readers.files import EXPORTED, PICKLES, about_folder, about_missing
-    from pooling.doctor.network.readers.sources import is_source
+    from pooling.doctor.network.readers.sources import LIBRARIES, is_source
 
     if options.layers is not None:
         return layers_or_path(options.layers)
     if not options.model:
         raise ValueError(NOTHING_GIVEN)
     path = Path(options.model)
-    if is_source(options.model) and (path.exists() or path.suffix.lower() not in (EXPORTED, *PICKLES)):
+    of_library = options.model.partition(":")[0] in LIBRARIES
+    if is_source(options.model) and (of_library or path.exists() or path.suffix.lower() not in (EXPORTED, *PICKLES)):
         return str(options.model)
     if path.is_dir():
         raise ValueError(about_folder(path))

@@ -155,6 +155,11 @@ def _text(argument: str) -> str:
     """Return a layer, or what is in a file of layers."""
     if argument.endswith(".onnx"):
         raise ValueError(f"{argument} is a model, and layers are exported; pooling repair rewrites models")
+    from pooling.onnx_models.missing import remedy_for_missing
+
+    remedy = remedy_for_missing(argument)
+    if remedy:
+        raise ValueError(f"{argument!r} is no layer; {remedy}")
     text = layers_or_path(argument)
     if text == argument and (os.path.isdir(text) or Path(text).suffix == ".txt"):
         raise ValueError(f"there is no file {argument!r}; give one with a layer on each line, or the layer itself")

@@ -215,8 +215,8 @@ def examine(
         several inputs, a shape for each by name: ``{"image": (1, 3, 224, 224), "mask": (1, 1, 224, 224)}``; the first
         that is an image is the one that fields are about.
     object_size : int or sequence of int, optional
-        Pixels of the object to follow, for all spatial axes or for each. By default 8; of a signal, the power of two
-        that is nearest to a thirty-second of its samples, if that is more.
+        Pixels of the object to follow, for all spatial axes or for each. By default the median of `objects`, or 8; of
+        a signal, the power of two that is nearest to a thirty-second of its samples, if that is more.
     task : {"classification", "detection", "segmentation"}, optional
         What the network is for; some findings depend on it.
     changes : mapping, optional
@@ -293,9 +293,14 @@ def examine(
     if changes:
         graph = graph.edited(changes)
         network = replace(graph.infer(network.input_shape), notes=network.notes)
+    object_set = None if objects is None else read_objects(objects, network.spatial_sizes, objects_resize)
     pixels: tuple[int, ...] = ()
     if network.spatial:
         size = usual_object(network.spatial_sizes) if object_size is None else object_size
+        if object_size is None and object_set is not None:
+            # Whoever says how large objects are does not ask about those of another size.
+            size = tuple(max(1, round(each)) for each in object_set.median)
+            assumed = (*assumed, f"no object size was given; {by(size)} pixels are the median of the data set")
         pixels = per_axis("examine", "object_size", size, len(network.spatial))
     followed = follow_object(network, pixels)
     shape = failure.shape if failure is not None else network.input_shape
@@ -308,7 +313,6 @@ def examine(
             "leave it out",
             argument=("sample_rate", sample_rate),
         )
-    object_set = None if objects is None else read_objects(objects, network.spatial_sizes, objects_resize)
     found = find(LintContext(graph, network, followed, _claimed(network, sizes), task, failure, rate))
     return Examination(
         graph,

@@ -94,8 +94,8 @@ class Blur:
         made = []
         for axis, cells, weights in zip(self.axes, self.cells, self.weights, strict=True):
             there = cells >= 0
-            outputs = np.broadcast_to(np.arange(axis.output_size, dtype=np.int64)[:, None], cells.shape)[there]
-            shares = np.broadcast_to(weights, cells.shape)[there]
+            outputs, taps = there.nonzero()
+            shares = weights[taps]
             made_of, makes, count = cells[there], outputs, axis.output_size
             if backward:
                 order = np.argsort(made_of, kind="stable")
@@ -203,7 +203,7 @@ def _run(maps: Maps, blur: Blur, source: AnyArray, target: AnyArray, *, backward
         maps.inner,
         *(sizes[::-1] if backward else sizes),
         blur.tables(backward=backward),
-        threads_for(source.nbytes + target.nbytes),
+        threads_for(source.nbytes + target.nbytes, "blur"),
     )
 
 

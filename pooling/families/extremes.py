@@ -13,7 +13,7 @@ from numpy.typing import ArrayLike
 from .._core import Plan
 from ..annotations import AdaptiveSize, AnyArray, Indexed, Layout, NanRule, Padding, Sizes
 from ..arguments import INT64_MAX, flag
-from ..arrays import as_array, native, plain_array
+from ..arrays import as_array, dtype_name, native, plain_array
 from ..calls import FUNCTIONS, Call, entry, placed, reducer_named, sum_kind
 from ..dispatch import kernels
 from ..errors import type_error, value_error
@@ -79,7 +79,7 @@ class Extreme(Call):
     @cached_property
     def kind(self) -> int:
         """What kernels call the dtype."""
-        return kernels.KINDS[self.dtype.name]
+        return kernels.KINDS[dtype_name(self.dtype)]
 
     @cached_property
     def gradient_kind(self) -> int:
@@ -299,7 +299,8 @@ def _extreme_pool_backward(
     >>> pooling.{function}(np.ones({row 2}), x, {along 2}).ravel()
     {result}
     """
-    flag("{function}", "return_indices", return_indices)
+    if type(return_indices) is not bool:
+        flag("{function}", "return_indices", return_indices)
     return gradient(
         "{function}",
         grad_output,
@@ -479,7 +480,8 @@ def _adaptive_max_pool_backward(
     >>> pooling.{function}(np.ones({row 3}), x, {along 3}).ravel()
     array([0., 1., 1., 1.])
     """
-    flag("{function}", "return_indices", return_indices)
+    if type(return_indices) is not bool:
+        flag("{function}", "return_indices", return_indices)
     return gradient("{function}", grad_output, input, indices, out, output_size, layout, nan)
 
 

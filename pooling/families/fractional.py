@@ -157,18 +157,35 @@ class FractionalCall(Extreme):
             )
         return samples.astype(samples.dtype.newbyteorder("=")).reshape(-1, dimensions)
 
+    def _starts(self, i: int, samples: AnyArray) -> NDArray[np.int64]:
+        """Place the windows of an axis: by kernels in float32 and float64, which processors calculate in."""
+        dimensions, axis = len(self.kernel_size), self.axes[i]
+        # torch reads the samples of two axes in the order W, H, of three axes in the order D, H, W.
+        column = 1 - i if dimensions == 2 else i
+        if samples.dtype.name not in ("float32", "float64"):
+            kernel, count = self.kernel_size[i], axis.output_size
+            return window_starts(self.function, axis.name, axis.input_size, kernel, count, samples[:, column])
+        maps = len(samples)
+        starts = np.empty((maps, axis.output_size), np.int64)
+        last = axis.input_size - self.kernel_size[i]
+        kernels.fractional_starts(
+            np.ascontiguousarray(samples),
+            starts,
+            maps,
+            dimensions,
+            column,
+            axis.output_size,
+            last,
+            samples.dtype.itemsize,
+        )
+        return starts
+
     def pool(
         self, array: AnyArray, samples: AnyArray, out: AnyArray | None, *, indexed: bool
     ) -> tuple[AnyArray, AnyArray | None]:
         """Pool with windows of these phases."""
         dimensions = len(self.kernel_size)
-        starts = []
-        for i, axis in enumerate(self.axes):
-            # torch reads the samples of two axes in the order W, H, of three axes in the order D, H, W.
-            phases = samples[:, 1 - i if dimensions == 2 else i]
-            starts.append(
-                window_starts(self.function, axis.name, axis.input_size, self.kernel_size[i], axis.output_size, phases)
-            )
+        starts = [self._starts(i, samples) for i in range(dimensions)]
         result = self.result(out, array)
         indices = np.empty(self.output_shape, np.int64) if indexed else None
         missing = 3 - dimensions
@@ -183,7 +200,7 @@ class FractionalCall(Extreme):
             (1,) * missing + self.kernel_size,
             [np.zeros((len(samples), 1), np.int64)] * missing + starts,
             self.kind,
-            threads_for(self.nbytes),
+            threads_for(self.nbytes, "fractional"),
         )
         return result, indices
 

@@ -13,11 +13,11 @@ from numpy.typing import ArrayLike
 from .._core import Plan, threads_for
 from ..annotations import AdaptiveSize, AnyArray, Layout, NanRule, Padding, Rounding, Sizes
 from ..arguments import flag, real, word
-from ..arrays import native, plain_array
+from ..arrays import dtype_name, native, plain_array
 from ..calls import Call, entry, is_float32, placed, reducer_named, sum_kind
 from ..dispatch import kernels
 from ..errors import value_error
-from ..geometry import Axis, Slab
+from ..geometry import NO_WINDOWS, Axis, Slab
 from ..layer import Layer
 from ..plan import lay_out
 from ..ranks import described, ranked
@@ -53,6 +53,9 @@ DIVIDED_BYTES = 1 << 20
 SLAB_BYTES = 1 << 22
 """The same of a single map, unless 16 times the extent of a window on the axis that is cut is more: windows that reach
 across a cut are divided twice."""
+CELLS_OF_RUN = 8
+"""Elements between adaptive windows, channels that lie side by side included, from which on their gradients are runs of
+equal values; others are pooled."""
 
 
 class MeanGradient(NamedTuple):
@@ -144,7 +147,7 @@ class Mean(Call):
         gradient, _ = self.gradients
         way = "gather" if gradient.gathers else "spread"
         kind = gradient.kind(self.dtype, exact=is_float32(self.divisor))
-        return way, gradient.plan, self.reducer, kernels.KINDS[self.dtype.name], kind, gradient.divides
+        return way, gradient.plan, self.reducer, kernels.KINDS[dtype_name(self.dtype)], kind, gradient.divides
 
     @cached_property
     def kind(self) -> int:
@@ -196,17 +199,27 @@ class Mean(Call):
             return self.divisor
         for axis in self.planned:
             border = axis.border_windows(count_include_pad=self.count_include_pad)
-            if not (border.divisor == axis.kernel_size).all():
+            if border is not NO_WINDOWS and not (border.divisor == axis.kernel_size).all():
                 return None
         return float(math.prod(axis.kernel_size for axis in self.planned))
 
-    @property
+    @cached_property
     def divides_first(self) -> bool:
         """Whether gradients are divided before they are spread.
 
         Half precision would round then; kernels divide by what the plan says, as they spread.
         """
-        return self.same_divisor is None and (self.ignores_nan or self.dtype.name in ("float32", "float64"))
+        if self.same_divisor is not None or self.spreads_runs:
+            return False
+        return self.ignores_nan or dtype_name(self.dtype) in ("float32", "float64")
+
+    @cached_property
+    def spreads_runs(self) -> bool:
+        """Whether windows are adaptive and so long that gradients are runs of equal values (pyx/spread_runs.pxi)."""
+        if self.ignores_nan or not any(axis.adaptive for axis in self.planned):
+            return False
+        cells = max(2, -(-CELLS_OF_RUN // max(1, self.maps.inner)))
+        return all(axis.input_size >= cells * axis.output_size for axis in self.planned if axis.adaptive)
 
     @cached_property
     def together(self) -> int:
@@ -225,7 +238,7 @@ class Mean(Call):
         rest = self.maps.outer % max(1, self.together)
         return gradient, self._gradient(rest) if rest else gradient
 
-    @property
+    @cached_property
     def made_at_once(self) -> bool:
         """Whether the gradients of all maps are made together, by kernels alone."""
         if self.ignores_nan or 0 in self.maps.shape or 0 in self.output_shape:
@@ -305,7 +318,7 @@ class Mean(Call):
 
     def _spread(self, gradient: MeanGradient, source: AnyArray, result: AnyArray) -> None:
         """Spread the gradients of some maps."""
-        threads = threads_for(source.nbytes + result.nbytes)
+        threads = threads_for(source.nbytes + result.nbytes, "spread")
         if gradient.divides is not None:
             divided = np.empty(source.shape, self.dtype)
             kernels.divide_by_place(gradient.divides, kernels.KINDS[self.dtype.name], source, divided, threads)
@@ -323,7 +336,7 @@ class Mean(Call):
         """Spread the gradients of the windows of `array` over the numbers of all of it, or of what is `receiving`."""
         wide = np.dtype(np.float64 if self.dtype.name == "float64" else np.float32)
         values, source = array.astype(wide, copy=False), source.astype(wide, copy=False)
-        threads = threads_for(values.nbytes + source.nbytes)
+        threads = threads_for(values.nbytes + source.nbytes, "spread")
         if gradient.divides is not None:
             counts = np.empty(source.shape, wide)
             kind, reducer = kernels.KINDS[wide.name], kernels.REDUCERS["count_number"]

@@ -58,7 +58,7 @@ def _positive(function: str, name: str, value: Any, *, finite: bool = False) -> 
 def _forward(call: Call, array: AnyArray, p: float, eps: float, out: AnyArray | None) -> AnyArray:
     result = call.result(out, array)
     kernels.norm_forward(
-        call.index_plan, double_kind(call.dtype), native(array), result, p, eps, threads_for(2 * call.nbytes)
+        call.index_plan, double_kind(call.dtype), native(array), result, p, eps, threads_for(call.nbytes, "norm")
     )
     return result
 
@@ -79,7 +79,7 @@ def _backward(
         exponents if eps else None,
         p,
         eps,
-        threads_for(4 * call.nbytes),
+        threads_for(call.nbytes, "norm gradient"),
     )
     return result, exponents
 

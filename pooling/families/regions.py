@@ -224,7 +224,7 @@ def _max_regions(regions: _Regions, output: AnyArray, grad_input: AnyArray | Non
         rows,
         columns,
         grad_input,
-        threads_for(regions.input.nbytes + output.nbytes),
+        threads_for(regions.input.nbytes + output.nbytes, "regions"),
     )
 
 
@@ -345,7 +345,7 @@ def _align(
         regions.boxes.dtype == np.float32,
         averaging,
         None if gradient is None else result,
-        threads_for(regions.input.nbytes + pooled.nbytes),
+        threads_for(regions.input.nbytes + pooled.nbytes, "regions"),
     )
     return result
 

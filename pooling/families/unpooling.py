@@ -152,7 +152,7 @@ class _Unpooling(NamedTuple):
             maps.inner,
             result.itemsize,
             backward,
-            threads_for(source.nbytes + result.nbytes),
+            threads_for(source.nbytes + result.nbytes, "unpooling"),
         )
         if bad >= 0:
             position = tuple(int(i) for i in np.unravel_index(bad, maps.shape))

@@ -3,6 +3,7 @@
 ::
 
     load       reads a model, and refuses what would break or burst its readers
+    missing    what is said of the name of a network, where a file is read
     limits     what a model may grow to when its functions are inlined
     constants  values that follow from no input, and shape inference as onnx does it
     functions  functions inlined; the version of the operator set that nodes are of

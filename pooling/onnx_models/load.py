@@ -17,6 +17,7 @@ from .constants import check_made, tensors_of, with_one_domain
 from .functions import aligned
 from .graph import Scope, is_default, scopes_of
 from .limits import check_growth
+from .missing import remedy_for_missing
 from .nodes import POOLING_OPERATORS
 
 __all__ = [
@@ -71,7 +72,8 @@ def read_model(function: str, model: Any) -> tuple[onnx.ModelProto, Path | None]
             )
         content = path.read_bytes()
     except OSError as error:
-        raise value_error(function, f"{path} cannot be read ({error.strerror or error})") from error
+        remedy = remedy_for_missing(os.fspath(model))
+        raise value_error(function, f"{path} cannot be read ({error.strerror or error})", remedy) from error
     result = _parsed(function, content, path.name)
     check_external(function, result, path.parent)
     return result, path.parent

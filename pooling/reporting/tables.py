@@ -18,6 +18,8 @@ __all__ = ["MUST", "Column", "Layout", "say", "titled"]
 MUST = 100
 """Columns that are wanted so much are always there."""
 TITLE_WIDTH = 12
+WIDEST_NAME = 40
+"""Signs of names for which columns are left out at most."""
 Row = TypeVar("Row")
 
 
@@ -52,7 +54,8 @@ class Layout(Generic[Row]):
     width : int
         Of the terminal.
     narrowest : int
-        Signs of a name that are left at least.
+        Signs of a name that are left at least; more where names could not be told apart, in place of columns that are
+        wanted less.
     gap : int
         Signs between columns, where there is room; else 1.
     indent : str
@@ -76,8 +79,10 @@ class Layout(Generic[Row]):
             # What no row has anything to say about is left out.
             if longest:
                 widths[number] = max(len(column.title), longest + len(indent) * (number == 0))
+        names = dict.fromkeys(line[0].plain for line in content) if 0 in widths else ()
+        enough = _telling_apart(list(names), narrowest - len(indent)) + len(indent)
         for number in sorted(widths, key=lambda each: columns[each].wanted):
-            if _taken(widths, 1) - widths.get(0, 0) + narrowest > width and columns[number].wanted < MUST:
+            if _taken(widths, 1) - widths.get(0, 0) + enough > width and columns[number].wanted < MUST:
                 del widths[number]
         self.gap = gap if _taken(widths, gap) <= width else 1
         if 0 in widths:
@@ -101,6 +106,19 @@ class Layout(Generic[Row]):
     def legend(self) -> str:
         """What the columns mean that are there."""
         return "; ".join(column.legend for column in self.columns if column.legend)
+
+
+def _telling_apart(names: Sequence[str], least: int) -> int:
+    """Return the signs that names need for all of them to differ when they are cut; `least` where that is not more."""
+    longest = max(map(len, names), default=0)
+    return next(
+        (
+            width
+            for width in range(least, min(longest, WIDEST_NAME))
+            if len(set(shortened_apart(names, width).values())) == len(names)
+        ),
+        max(least, min(longest, WIDEST_NAME)),
+    )
 
 
 def _taken(widths: dict[int, int], gap: int) -> int:

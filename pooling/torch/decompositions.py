@@ -62,6 +62,8 @@ class Windows:
     @property
     def is_plain(self) -> bool:
         """Whether PyTorch's own poolings know such padding, and the last windows are whole."""
+        if not all(isinstance(each, int) for each in (*self.begins, *self.ends)):
+            return False  # it depends on a size that is open, and what holds at one need not hold at others
         fits = all(before <= taps // 2 for before, taps in zip(self.begins, self.kernel, strict=True))
         return self.begins == self.ends and fits and not self.ceil_mode
 
@@ -273,11 +275,16 @@ def _without_padding(windows: Windows, indices: Tensor) -> Tensor:
     found: Any = 0
     factor: Any = 1
     for i in reversed(range(windows.n)):
-        padded = windows.begins[i] + windows.sizes[i] + windows.beyond(i)
-        found = found + (indices % padded - windows.begins[i]) * factor
+        padded = _operand(windows.begins[i] + windows.sizes[i] + windows.beyond(i), indices)
+        found = found + (indices % padded - windows.begins[i]) * _operand(factor, indices)
         indices = indices // padded
         factor = factor * windows.sizes[i]
     return found
+
+
+def _operand(number: Any, other: Tensor) -> Any:
+    """Return a number as an operand for a tensor: the exporter to ONNX takes no open sizes as such."""
+    return number if isinstance(number, int) else torch.scalar_tensor(number, dtype=other.dtype, device=other.device)
 
 
 def _unpooled(n: int, input: Tensor, indices: Tensor, output_size: Sequence[Any]) -> Tensor:

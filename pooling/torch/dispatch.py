@@ -16,7 +16,7 @@ import torch
 from torch import Tensor
 
 from pooling.arguments import per_axis
-from pooling.errors import type_error
+from pooling.errors import compiled_where, type_error
 from pooling.families.fractional import fractional_sizes
 from pooling.families.unpooling import unpool_size
 from pooling.geometry import padding_pairs, strides_of
@@ -32,6 +32,7 @@ from .operators import (
     gradient_of,
     keep_shapes,
     kept,
+    kernel_of,
     pooled,
     pooled_gradient,
 )
@@ -47,6 +48,8 @@ WIDENED = frozenset(
 _autocast = torch._C._is_any_autocast_enabled
 _is_compiling = torch.compiler.is_compiling
 _is_grad_enabled = torch.is_grad_enabled
+_is_followed = torch.compiler.is_dynamo_compiling
+compiled_where(_is_followed)
 
 
 # ---------------------------------------------------------------------------------------------------------------------
@@ -121,6 +124,8 @@ def _widened(name: str, tensor: Tensor) -> Tensor:
 
 def _explaining(name: str, input: Any, call: Callable[[], Any]) -> Any:
     """Call an operator; say what is wrong with a tensor that none takes."""
+    if _is_followed():
+        return call()  # the compiler says what its operators refuse
     try:
         return call()
     except (AttributeError, NotImplementedError, RuntimeError, TypeError) as error:
@@ -228,6 +233,17 @@ def laid(function: Function, input: Tensor, given: Sequence[Any]) -> list[Any]:
 # Unpooling, and windows at random steps
 
 
+def _direct(name: str, tensors: Sequence[Tensor], *given: Any) -> Any:
+    """Call the kernel of an operator where nothing but the dispatcher is between; return None where more is."""
+    asked = _is_grad_enabled() and any(each.requires_grad for each in tensors)
+    if asked or not all(map(is_unobserved, tensors)):
+        return None
+    try:
+        return kernel_of(name)(*tensors, *given)
+    except (RuntimeError, Unreadable):
+        return None  # read by way of the dispatcher, or refused in words
+
+
 def unpool(
     name: str, input: Any, indices: Any, kernel_size: Any, stride: Any, padding: Any, output_size: Any
 ) -> Tensor:
@@ -241,6 +257,9 @@ def unpool(
     if sizes is not None and not isinstance(sizes, int) and len(sizes) in (input.ndim, n + 2):
         sizes = sizes[-n:]
     size = unpool_size(input.shape[-n:], kernel_size, stride, padding, sizes, function=name)
+    found: Tensor | None = _direct(name, (input, indices), list(size))
+    if found is not None:
+        return found
     call = getattr(torch.ops.pooling, name).default
     return _explaining(name, input, lambda: call(_widened(name, input), indices, list(size)))
 
@@ -258,5 +277,9 @@ def fractional(
     if samples is None:
         lead = input.shape[:-n] if input.ndim == n + 2 else (1, *input.shape[:-n])
         samples = torch.rand((*lead, n), dtype=input.dtype, device=input.device)
+    if isinstance(samples, Tensor):
+        found: tuple[Tensor, Tensor] | None = _direct(name, (input, samples), list(kernel), list(size))
+        if found is not None:
+            return found
     call = getattr(torch.ops.pooling, name).default
     return _explaining(name, input, lambda: call(input, _widened(name, samples), list(kernel), list(size)))

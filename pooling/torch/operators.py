@@ -18,6 +18,7 @@ from functools import cached_property
 from typing import Any, NamedTuple
 
 import ml_dtypes
+import numpy as np
 import torch
 from torch import Tensor
 from torch._functorch.utils import enable_single_level_autograd_function
@@ -44,6 +45,7 @@ __all__ = [
     "gradient_of",
     "keep_shapes",
     "kept",
+    "kernel_of",
     "pooled",
     "pooled_gradient",
 ]
@@ -377,19 +379,24 @@ def pooled(function: Function, input: Tensor, given: tuple[Any, ...], *, indexed
     if order is None and input.dim() - 1 == function.dimensions:
         input = input.contiguous()  # or the result would have the order that the input has
     array = array_of(input if order is None else input.permute(order.last))
+    found = _pooled_array(function, array, given, order, indexed)
+    return (_back(order, found[0]), _back(order, found[1])) if indexed else _back(order, found)
+
+
+def _pooled_array(function: Function, array: Any, given: tuple[Any, ...], order: Order | None, indexed: bool) -> Any:
+    """Pool an array."""
     cut = function.positional
     named = given[cut:]
     keywords: dict[str, Any] = {}
     if not all(map(operations.is_, named, function.defaults)):
         keywords = dict(zip(function.named, named, strict=True))
     if function.dimensions is None:
-        keywords["dimensions"] = input.dim() - 2
+        keywords["dimensions"] = array.ndim - 2
     if indexed:
         keywords["return_indices"] = True
     if order is not None:
         keywords["layout"] = "channels_last"
-    found = function.array_function(array, *given[:cut], **keywords)
-    return (_back(order, found[0]), _back(order, found[1])) if indexed else _back(order, found)
+    return function.array_function(array, *given[:cut], **keywords)
 
 
 def pooled_gradient(
@@ -398,19 +405,63 @@ def pooled_gradient(
     """Return the gradient of the input, from the memory of tensors, in the memory format of the input."""
     order = order_of(input, function.dimensions)
     tensors = [grad_output, input] if indices is None else [grad_output, input, indices]
-    gradient, array, *places = _arrays(order, *tensors)
-    keywords = dict(zip(function.names, given, strict=True)) | _layout(order)
-    if function.dimensions is None:
-        keywords["dimensions"] = input.dim() - 2
-    if places:
-        keywords["indices"] = places[0]
-    found = function.array_gradient(gradient, array, **keywords)
+    found = _gradient_array(function, _arrays(order, *tensors), given, order)
     # That of a generalised mean has the derivative of its power besides.
     return _back(order, found[0] if isinstance(found, tuple) else found)
 
 
+def _gradient_array(function: Function, arrays: Sequence[Any], given: tuple[Any, ...], order: Order | None) -> Any:
+    """Return the gradient, from arrays: that of the result, the input, and the indices if there are any."""
+    gradient, array, *places = arrays
+    keywords = dict(zip(function.names, given, strict=True)) | _layout(order)
+    if function.dimensions is None:
+        keywords["dimensions"] = array.ndim - 2
+    if places:
+        keywords["indices"] = places[0]
+    return function.array_gradient(gradient, array, **keywords)
+
+
 # ---------------------------------------------------------------------------------------------------------------------
 # Kernels and fakes
+
+
+def _is_known(*values: Any) -> bool:
+    """Whether no size is a symbol, in any list."""
+    return not any(
+        isinstance(each, torch.SymInt | torch.SymFloat | torch.SymBool)
+        or (isinstance(each, list | tuple) and not _is_known(*each))
+        for each in values
+    )
+
+
+def _in_vain(call: Callable[..., Any], tensors: Sequence[Tensor], *given: Any) -> None:
+    """Refuse what the kernel would refuse, where all sizes are known: by a call for maps of which there are none.
+
+    Parameters
+    ----------
+    call : callable
+        Takes the arrays in the places of tensors.
+    tensors : sequence of Tensor
+        All with as many maps, of which only the shapes and dtypes are looked at.
+    *given
+        All other arguments.
+    """
+    if not _is_known(given, *(tuple(each.shape) for each in tensors)):
+        return
+    counts = {each.shape[0] for each in tensors if each.dim()}
+    # Where their numbers differ, that is refused before anything is computed.
+    same = len(counts) == 1
+    call(*(_blank(each, (0, *each.shape[1:]) if same else tuple(each.shape)) for each in tensors))
+
+
+def _blank(tensor: Tensor, shape: tuple[int, ...]) -> Any:
+    """Make an array with the dtype of a tensor, and next to no memory."""
+    name = str(tensor.dtype).removeprefix("torch.")
+    try:
+        dtype = np.dtype(ml_dtypes.bfloat16) if name == "bfloat16" else np.dtype(name)
+    except TypeError as error:
+        raise Unreadable(str(error)) from error
+    return np.broadcast_to(np.zeros((), dtype), shape)
 
 
 def _register(function: Function) -> None:
@@ -420,8 +471,13 @@ def _register(function: Function) -> None:
     def forward(input: Tensor, *given: Any) -> Tensor:
         return pooled(function, input, function.given(given))
 
+    def refuse(input: Tensor, given: Sequence[Any], *, indexed: bool = False) -> None:
+        _in_vain(lambda array: _pooled_array(function, array, function.given(given), None, indexed), [input], given)
+
     def fake(input: Tensor, *given: Any) -> Tensor:
-        return empty(input, function.output_shape(input.shape, given), order_of(input, n))
+        shape = function.output_shape(input.shape, given)
+        refuse(input, given)
+        return empty(input, shape, order_of(input, n))
 
     _define(f"{name}(Tensor input{arguments}) -> Tensor", forward, fake)
 
@@ -432,6 +488,7 @@ def _register(function: Function) -> None:
 
         def fake_indexed(input: Tensor, *given: Any) -> tuple[Tensor, Tensor]:
             shape = function.output_shape(input.shape, given)
+            refuse(input, given, indexed=True)
             order = order_of(input, n)
             return empty(input, shape, order), empty(input, shape, order, torch.int64)
 
@@ -444,6 +501,9 @@ def _register(function: Function) -> None:
         return pooled_gradient(function, grad_output, input, indices, function.given(given))
 
     def fake_gradient(grad_output: Tensor, input: Tensor, *given: Any) -> Tensor:
+        indices, given = (given[0], given[1:]) if places else (None, given)
+        tensors = [grad_output, input] if indices is None else [grad_output, input, indices]
+        _in_vain(lambda *arrays: _gradient_array(function, arrays, function.given(given), None), tensors, given)
         return empty(input, input.shape, order_of(input, n))
 
     _define(f"{name}_backward(Tensor grad_output, Tensor input{places}{arguments}) -> Tensor", gradient, fake_gradient)
@@ -451,6 +511,11 @@ def _register(function: Function) -> None:
 
 _kernels: dict[str, Callable[..., Any]] = {}
 """The kernels of operators, by their names."""
+
+
+def kernel_of(name: str) -> Callable[..., Any]:
+    """Return what an operator calls on the CPU."""
+    return _kernels[name]
 
 
 def _define(schema: str, kernel: Callable[..., Any], fake: Callable[..., Any]) -> None:
@@ -833,6 +898,7 @@ def _register_unpooling(name: str, n: int) -> None:
         return _back(order, pool(*arrays, (1,) * n, output_size=tuple(output_size), **_layout(order)))
 
     def fake(input: Tensor, indices: Tensor, output_size: list[Any]) -> Tensor:
+        _in_vain(lambda *arrays: pool(*arrays, (1,) * n, output_size=tuple(output_size)), [input, indices], output_size)
         return empty(input, [*input.shape[: input.ndim - n], *output_size], order_of(input, n))
 
     def backward(grad_output: Tensor, input: Tensor, indices: Tensor) -> Tensor:
@@ -841,6 +907,8 @@ def _register_unpooling(name: str, n: int) -> None:
         return _back(order, gradient(*arrays, (1,) * n, output_size=size, **_layout(order)))
 
     def fake_backward(grad_output: Tensor, input: Tensor, indices: Tensor) -> Tensor:
+        size = tuple(grad_output.shape[grad_output.ndim - n :])
+        _in_vain(lambda *arrays: gradient(*arrays, (1,) * n, output_size=size), [grad_output, input, indices])
         return empty(input, input.shape, order_of(input, n))
 
     _define(f"{name}(Tensor input, Tensor indices, SymInt[] output_size) -> Tensor", forward, fake)
@@ -879,6 +947,14 @@ def _register_fractional(name: str, n: int) -> None:
         return _back(order, found[0]), _back(order, found[1])
 
     def fake(input: Tensor, samples: Tensor, kernel_size: list[Any], output_size: list[Any]) -> tuple[Tensor, Tensor]:
+        def call(array: Any, samples: Any) -> None:
+            if input.ndim == n + 1:  # which have one row for each channel
+                samples = samples.swapaxes(0, 1)
+            pool(array, tuple(kernel_size), tuple(output_size), return_indices=True, _random_samples=samples)
+
+        # The axis that counts the maps of a single image is the second one of its samples.
+        rows = samples if input.ndim == n + 2 or samples.ndim < 2 else samples.transpose(0, 1)
+        _in_vain(call, [input, rows], kernel_size, output_size)
         shape = [*input.shape[: input.ndim - n], *output_size]
         order = order_of(input, n)
         return empty(input, shape, order), empty(input, shape, order, torch.int64)
@@ -889,6 +965,12 @@ def _register_fractional(name: str, n: int) -> None:
         return _back(order, gradient(grad, array, tuple(kernel_size), size, indices=places, **_layout(order)))
 
     def fake_backward(grad_output: Tensor, input: Tensor, indices: Tensor, kernel_size: list[Any]) -> Tensor:
+        size = tuple(grad_output.shape[grad_output.ndim - n :])
+
+        def call(grad: Any, array: Any, places: Any) -> None:
+            gradient(grad, array, tuple(kernel_size), size, indices=places)
+
+        _in_vain(call, [grad_output, input, indices], kernel_size)
         return empty(input, input.shape, order_of(input, n))
 
     sizes = "SymInt[] kernel_size, SymInt[] output_size"

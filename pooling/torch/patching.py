@@ -111,6 +111,14 @@ def _is_for_inductor(module: nn.Module) -> bool:
     return _window(module) <= SMALL_WINDOW
 
 
+def _has_wrong_gradient(module: nn.Module) -> bool:
+    """Whether the gradient that Inductor has for a module is wrong (pytorch#198119).
+
+    It divides by the whole window where that hangs over the edge, and is wrong in torch 2.13.
+    """
+    return isinstance(module, (nn.AvgPool1d, nn.AvgPool2d, nn.AvgPool3d)) and bool(module.ceil_mode)
+
+
 # ---------------------------------------------------------------------------------------------------------------------
 # The classes of patched modules
 
@@ -183,7 +191,10 @@ def _replaced(
 
     def is_left(self: nn.Module, input: Any) -> bool:
         if _is_compiling():
-            return torch.compiler.is_exporting() or _is_for_inductor(self)
+            if torch.compiler.is_exporting():
+                return True
+            differentiated = torch.is_grad_enabled() and input.requires_grad
+            return _is_for_inductor(self) and not (differentiated and _has_wrong_gradient(self))
         return not takes(input, exact=exact) or not (always or _is_worth(function, self, input))
 
     def forward(self: Any, input: Any) -> Any:
@@ -313,7 +324,17 @@ NAMES = {
 }
 
 
-class patched(TorchFunctionMode):
+class _Block(type):
+    """Says how a block is written, where its brackets were left out."""
+
+    def __enter__(cls) -> None:
+        raise type_error("patched", "is a block of calls, and needs its brackets", "write `with patched():`")
+
+    def __exit__(cls, *error: object) -> None:
+        """Never reached."""
+
+
+class patched(TorchFunctionMode, metaclass=_Block):
     """Let calls of pooling functions of `torch.nn.functional` inside a ``with`` block be computed by `pooling`.
 
     That holds for this thread, whoever makes the call: also pooling modules, which call these functions. Calls with
@@ -336,7 +357,12 @@ class patched(TorchFunctionMode):
               [13., 15.]]]])
     """
 
-    def __init__(self, *, always: bool = False) -> None:
+    def __init__(self, *given: Any, always: bool = False) -> None:
+        if given:
+            what = "model" if isinstance(given[0], nn.Module) else "argument without a name"
+            rule = f"takes no {what}, and was given {', '.join(type(each).__name__ for each in given)}"
+            remedy = "call patch(model) to change a model; patched is a block around calls: `with patched(): model(x)`"
+            raise type_error("patched", rule, remedy)
         super().__init__()
         self.always = flag("patched", "always", always)
 
@@ -452,6 +478,7 @@ FIRST_NAN = "of several NaN in a window the index is that of the first, PyTorch'
 NO_ELEMENT = "a window without an element of the input has the index -1 and no gradient; PyTorch's index is on no map"
 SURVIVOR = "of equal indices the last element stays, and only that has a gradient; PyTorch gives one to all"
 KEPT_FORMAT = "the result for an input in torch.channels_last_3d is in it as well; PyTorch's is contiguous"
+ZERO_BESIDE_NAN = "in a window with NaN, elements that are 0 have the gradient 0; PyTorch's is NaN"
 NO_OVERFLOW = "sums of powers neither overflow nor underflow; PyTorch's norm of such a window is inf or 0"
 
 
@@ -462,7 +489,7 @@ def _rules(module: nn.Module) -> tuple[str, ...]:
         return (SURVIVOR,)
     kept = (KEPT_FORMAT,) if name.endswith("3d") and name != "MaxPool3d" else ()
     if "LPPool" in name:
-        return (NO_OVERFLOW, *kept)
+        return (NO_OVERFLOW, ZERO_BESIDE_NAN, *kept)
     if "MaxPool" not in name:
         return kept
     dilation: Any = getattr(module, "dilation", 1)
@@ -490,7 +517,8 @@ class PatchedModule:
     rules : tuple of str
         The rules in which it differs on purpose from the module of PyTorch.
     under_compile : bool
-        Whether `pooling` computes it in graphs of `torch.compile` as well.
+        Whether `pooling` computes it in graphs of `torch.compile` as well; means with `ceil_mode` where their gradient
+        is asked for.
     functions : tuple of str
         The pooling functions that it calls itself, one for each call that was found.
     least : str
@@ -635,7 +663,7 @@ def patch(model: nn.Module, *, functional: bool = False, example: Any = None, al
     Tensors that are not on the CPU, are sparse, quantised, nested, of integers that would be averaged, or of a
     subclass, are left to PyTorch at each call, and so are `torch.export`, `torch.jit.trace` and forward derivatives.
     Under `torch.compile`, windows of up to `SMALL_WINDOW` elements are left to Inductor, which fuses them with what is
-    around them.
+    around them; not means with `ceil_mode` whose gradient is asked for, which Inductor has wrong.
 
     Calls that take less time by PyTorch are left to it as well: those on small inputs, since a call costs some
     microseconds more here, and a few kinds of pooling altogether. The report says which, from what was measured.
@@ -735,7 +763,7 @@ def _patched(
         if not reason and _assigned(module, always):
             if not always:
                 vars(module)[SMALL] = worth.smallest(*worth.kind_and_overlap(worth.function_of(known), module))
-            under_compile = not _is_for_inductor(module)
+            under_compile = not _is_for_inductor(module) or _has_wrong_gradient(module)
             return PatchedModule(name, kind.__name__, True, "", _rules(module), under_compile, (), least)
         return PatchedModule(name, kind.__name__, False, reason or "its class cannot be changed")
     if isinstance(module, torch.jit.ScriptModule):
@@ -771,7 +799,8 @@ def _rules_of(function: str) -> tuple[str, ...]:
     if "unpool" in function:
         return (SURVIVOR,)
     kept = (KEPT_FORMAT,) if function.endswith("3d") and function != "max_pool3d" else ()
-    return (*((FIRST_NAN,) if "max" in function else (NO_OVERFLOW,) if "lp" in function else ()), *kept)
+    norms = (NO_OVERFLOW, ZERO_BESIDE_NAN)
+    return (*((FIRST_NAN,) if "max" in function else norms if "lp" in function else ()), *kept)
 
 
 def _assigned(module: nn.Module, always: bool) -> bool:

@@ -24,6 +24,7 @@ from pooling.onnx_models.functions import inlined, opset_of
 from pooling.onnx_models.graph import default_opset, is_default, subgraphs
 from pooling.onnx_models.load import check_external, check_scopes, check_size
 from pooling.onnx_models.making import dtype_of
+from pooling.onnx_models.missing import remedy_for_missing
 from pooling.onnx_models.shapes import infer_model, known_size, strip_weights
 from pooling.open_sizes import filled, hinted_sizes, spread
 from pooling.signs import first_line
@@ -401,7 +402,9 @@ def load_model(path: str | os.PathLike[str], *, weights: bool) -> onnx.ModelProt
     try:
         model = onnx.load(path, load_external_data=False)
     except OSError as error:
-        raise CannotRunError(f"it cannot be read ({error.strerror or error})") from error
+        remedy = remedy_for_missing(os.fspath(path))
+        told = f"it cannot be read ({error.strerror or error}){'; ' * bool(remedy)}{remedy}"
+        raise CannotRunError(told) from error
     except Exception as error:  # whatever the parsers of ONNX's formats raise
         raise CannotRunError(f"it is not an ONNX model ({first_line(error)})") from error
     if not model.ir_version or not model.HasField("graph"):

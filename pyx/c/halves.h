@@ -72,6 +72,63 @@ static inline ptrdiff_t pooling_round_eights(pooling_float16_t *dst, const float
 }
 #endif
 
+#if defined(__AVX2__)
+#include <immintrin.h>
+
+static inline __m256 pooling_eight_of_bfloat16(const pooling_bfloat16_t *src) {
+    return _mm256_castsi256_ps(_mm256_slli_epi32(_mm256_cvtepu16_epi32(_mm_loadu_si128((const __m128i *) src)), 16));
+}
+
+static inline ptrdiff_t pooling_sum_eights_bfloat16(
+    float *dst, const pooling_bfloat16_t *src, ptrdiff_t stride, int taps, ptrdiff_t n, int accumulate
+) {
+    ptrdiff_t x;
+    for (x = 0; x + 8 <= n; x += 8) {
+        __m256 sum = pooling_eight_of_bfloat16(src + x);
+        if (taps > 1)
+            sum = _mm256_add_ps(sum, pooling_eight_of_bfloat16(src + x + stride));
+        if (taps == 3)
+            sum = _mm256_add_ps(sum, pooling_eight_of_bfloat16(src + x + 2 * stride));
+        if (taps == 4)
+            sum = _mm256_add_ps(sum, _mm256_add_ps(
+                pooling_eight_of_bfloat16(src + x + 2 * stride), pooling_eight_of_bfloat16(src + x + 3 * stride)));
+        if (accumulate)
+            sum = _mm256_add_ps(_mm256_loadu_ps(dst + x), sum);
+        _mm256_storeu_ps(dst + x, sum);
+    }
+    return x;
+}
+
+static inline __m256i pooling_rounded_bfloat16(__m256 v) {
+    __m256i bits = _mm256_castps_si256(v), high = _mm256_srli_epi32(bits, 16);
+    __m256i odd = _mm256_and_si256(high, _mm256_set1_epi32(1));
+    __m256i rounded = _mm256_add_epi32(_mm256_add_epi32(bits, _mm256_set1_epi32(0x7fff)), odd);
+    __m256i quiet = _mm256_or_si256(high, _mm256_set1_epi32(0x40));
+    return _mm256_blendv_epi8(
+        _mm256_srli_epi32(rounded, 16), quiet, _mm256_castps_si256(_mm256_cmp_ps(v, v, _CMP_UNORD_Q)));
+}
+
+static inline ptrdiff_t pooling_round_sixteens_bfloat16(pooling_bfloat16_t *dst, const float *src, ptrdiff_t n) {
+    ptrdiff_t x;
+    for (x = 0; x + 16 <= n; x += 16) {
+        __m256i both = _mm256_packus_epi32(
+            pooling_rounded_bfloat16(_mm256_loadu_ps(src + x)), pooling_rounded_bfloat16(_mm256_loadu_ps(src + x + 8)));
+        _mm256_storeu_si256((__m256i *) (dst + x), _mm256_permute4x64_epi64(both, 0xd8));
+    }
+    return x;
+}
+#else
+static inline ptrdiff_t pooling_sum_eights_bfloat16(
+    float *dst, const pooling_bfloat16_t *src, ptrdiff_t stride, int taps, ptrdiff_t n, int accumulate
+) {
+    return 0;
+}
+
+static inline ptrdiff_t pooling_round_sixteens_bfloat16(pooling_bfloat16_t *dst, const float *src, ptrdiff_t n) {
+    return 0;
+}
+#endif
+
 /* Sixteen keys at once. Loops over them are not for compilers: in lanes of 16 bits gcc 12 makes wrong code, and in
    wider ones the conversion took more time than the pooling. Functions tell how many values they have done: all of
    eight or more, since the last vector may overlap those before. It is read first, as values may be converted where

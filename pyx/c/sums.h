@@ -66,7 +66,7 @@ static inline pooling_floats_t pooling_eight_float(const float *src) {
 static inline pooling_floats_t pooling_eight_bfloat16(const pooling_bfloat16_t *src) {
 #if defined(__AVX2__)
     /* Of a conversion gcc makes two, of four elements each. */
-    return (pooling_floats_t) _mm256_slli_epi32(_mm256_cvtepu16_epi32(_mm_loadu_si128((const __m128i *) src)), 16);
+    return (pooling_floats_t) pooling_eight_of_bfloat16(src);
 #else
     typedef uint16_t eight_t __attribute__((vector_size(16)));
     eight_t v;

@@ -5,8 +5,9 @@ Compiled once, without instruction-set flags, into pooling._core; kernels.pyx ci
 named pooling since Cython takes the name of a module from there.
 """
 
-from tuning cimport BLOCK, LANES, LONG, WORKING_BYTES
+from tuning cimport BLOCK, LANES, LONG, MOST_LONG_ROWS, STRIP, WORKING_BYTES
 from types cimport int64_t
+from views cimport maps_t
 
 # A plan is a geometry laid out for the loops: outer elements, three window axes (the last one varies fastest), inner
 # elements. Anything simpler is filled up with axes of size 1 by pooling/plan.py.
@@ -233,7 +234,9 @@ cdef inline ptrdiff_t bands_cells(const plan_t* plan) noexcept nogil:
     if climbs(&plan.axes[2]):
         rungs = ladder_cells(plan.axes[2].kernel_size, plan.band * row)
     if climbs_rows(plan):
-        rungs = max(rungs, ladder_cells(height.kernel_size, rows_spanned(height, plan.band) * row))
+        rungs = max(
+            rungs, ladder_cells(height.kernel_size, rows_spanned(height, plan.band) * row)
+            + (min(height.kernel_size, <ptrdiff_t> MOST_LONG_ROWS) + 1) * STRIP)
     return cells + rungs
 
 
@@ -292,6 +295,8 @@ cdef class Runner:
     cdef tuple input_shape, output_shape
     # Bytes of the input, of the result, and of its indices.
     cdef ptrdiff_t read, written, indexed, alignment
+    # What `work_of` says of a call without indices.
+    cdef ptrdiff_t work
     cdef Plan plan, index_plan, gradient_plan, divides
     cdef int reducer, kind, rounding, gradient_kind, way
     # Whether gradients are made by Python, a part at a time, and whether argmaxes are found before they are made.
@@ -302,7 +307,15 @@ cdef class Runner:
         self, const char* src, const int64_t* indices, const char* gradient, char* dst, ptrdiff_t threads
     ) except -2
     cdef int divide_windows(self, const char* src, char* dst, ptrdiff_t threads) except -1
+    cdef int pool_maps(self, const maps_t* maps, char* dst, ptrdiff_t threads) except -1
+    cdef int find_maps(self, const maps_t* maps, char* dst, int64_t* indices, ptrdiff_t threads) except -1
+    cdef int lay_pool(self) except -1
+    cdef int lay_find(self) except -1
+    cdef ptrdiff_t threads_of_find(self) except -1
     cdef bint is_native(self, array)
     cdef object target(self, out, tuple shape, ptrdiff_t nbytes, memory_t* memory)
     cpdef object forward(self, array, out, bint indexed)
+    cpdef object forward_view(self, array, out, bint indexed)
+    cdef object forward_moved(self, array, bint indexed)
+    cdef object backward_moved(self, grad_output, array, indices)
     cpdef object backward(self, grad_output, array, indices, out)

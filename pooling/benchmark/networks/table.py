@@ -41,11 +41,13 @@ class Row(NamedTuple):
     """The lower quartile of them."""
     high: float
     """The upper."""
+    replaced: int
+    """Modules that `patch` replaced: where it is none, both sides are the same network."""
 
     @property
     def slower(self) -> bool:
         """Whether three quarters of the rounds say that it became slower, by more than the clock can tell."""
-        return self.high < SLOWER
+        return bool(self.replaced) and self.high < SLOWER
 
 
 def rows(records: Iterable[Record]) -> Iterator[Row]:
@@ -62,6 +64,7 @@ def _row(record: Record, step: str, found: dict[str, Any]) -> Row:
     return Row(
         record["network"], record["batch"], record["threads"], step, found["torch"], found["pooling"],
         found["shares"]["torch"].get("pooling", 0.0), found["shares"]["pooling"].get("pooling", 0.0), middle, low, high,
+        record["replaced"],
     )  # fmt: skip
 
 
@@ -91,6 +94,8 @@ def percent(share: float) -> str:
 
 def ratio_text(row: Row) -> str:
     """Return the ratio, and how far rounds lie apart."""
+    if not row.replaced:
+        return "the same"
     return (
         f"{row.ratio:.2f}"
         if math.isclose(row.low, row.high, abs_tol=0.02)
@@ -99,20 +104,27 @@ def ratio_text(row: Row) -> str:
 
 
 def summary(records: Sequence[Record], step: str) -> str:
-    """Say in a sentence what a step has gained over all networks and settings."""
+    """Say in a few sentences what a step has gained over all networks and settings."""
     found = [each for each in rows(records) if each.step == step]
     if not found:
         return f"{step}: nothing was measured."
-    ratios = [each.ratio for each in found]
+    same = [each.ratio for each in found if not each.replaced]
+    ratios = [each.ratio for each in found if each.replaced] or same
     slower = [each for each in found if each.slower]
     shares = [each.share for each in found]
     networks = counted(len({each.network for each in found}), "network")
     text = (
         f"{step}: {counted(len(found), 'measurement')} of {networks}. Pooling takes "
         f"{percent(statistics.median(shares))} of the time of operators in the median, {percent(max(shares))} at most; "
-        f"a step takes {geometric_mean(ratios):.2f} times as long without `patch` (geometric mean; "
-        f"{min(ratios):.2f} at least, {max(ratios):.2f} at most)"
+        f"where `patch` replaces a module, in {len(found) - len(same)} of them, a step takes "
+        f"{geometric_mean(ratios):.2f} times as long without it (geometric mean; {min(ratios):.2f} at least, "
+        f"{max(ratios):.2f} at most)"
     )
+    if same and len(same) < len(found):
+        text += (
+            f"; where it replaces none, both sides are the same network, and the ratios of {min(same):.2f} to "
+            f"{max(same):.2f} are the noise of the measurement"
+        )
     named = ", ".join(f"{each.network} (batch {each.batch}, {each.threads} thr.: {each.ratio:.2f})" for each in slower)
     return f"{text}; slower with it: {named or 'none'}."
 

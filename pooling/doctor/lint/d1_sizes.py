@@ -130,14 +130,14 @@ def _other_size(context: LintContext) -> str:
     """
     What frameworks report as "output size is too small": after some halvings a map is smaller than a kernel. Or a stage
     refuses its size for another reason. The finding names the stage with the numbers and the smallest input with which
-    the network works. Error; the exit code is 1.
+    the network works. Error; the exit code is 2.
     """,
 )
 def _too_small(context: LintContext) -> Iterator[Observation]:
     failure = context.failure
     if failure is None or _kind(context, failure) in ("merge", "dense", "reshape"):
         return
-    fixes = []
+    fixes = [f"make the model {each}" for each in _option(context)]
     ranges = [
         (f"{each.smallest}" if each.smallest == each.largest else f"{each.smallest} to {each.largest}")
         if each.largest
@@ -147,7 +147,7 @@ def _too_small(context: LintContext) -> Iterator[Observation]:
     ]
     if ranges and any(each.smallest is not None and each.given < each.smallest for each in context.sizes):
         inputs = f"{context.words.input}s"
-        fixes.append(f"{_other_size(context)}use an input of size {joined(ranges)}")
+        fixes.append(f"{'or ' * bool(fixes)}{_other_size(context)}use an input of size {joined(ranges)}")
         fixes.append(f"or scale small {inputs} up before they enter the network")
         fixes += [f"or leave out downsampling for small {inputs}: {each}" for each in _room(context, failure.shape)]
         if _kind(context, failure) == "pooling":
@@ -180,7 +180,7 @@ def _room(context: LintContext, shape: Sequence[int]) -> Iterator[str]:
     "maps that meet in an addition or concatenation have different sizes",
     """
     What frameworks report as "sizes of tensors must match": 33 was floored to 16 on the way down, and 16 becomes 32
-    on the way up. The finding says with which sizes the paths agree. Error.
+    on the way up. The finding says with which sizes the paths agree. Error; the exit code is 2.
     """,
 )
 def _do_not_meet(context: LintContext) -> Iterator[Observation]:
@@ -216,8 +216,8 @@ def _kind(context: LintContext, failure: Failure) -> str:
     """
     A dense layer behind a flattened map, or a shape written into the model, accepts one size of map. One finding
     for a stage, with the sizes of each axis. A model whose input is declared with fixed sizes takes no other in any
-    runtime, whatever its nodes would work with: export it with dynamic axes. Note; an error if the size asked for is
-    another.
+    runtime, whatever its nodes would work with: export it with dynamic axes. A transformer of timm is made for other
+    sizes by its option `dynamic_img_size=True`. Note; an error, and exit code 2, if the size asked for is another.
     """,
 )
 def _fixed(context: LintContext) -> Iterator[Observation]:
@@ -251,8 +251,15 @@ def _fixed(context: LintContext) -> Iterator[Observation]:
         scaled = f"{'or ' if declared else ''}scale or cut every {context.words.input} to that size"
         flattened = dense and _flattens_a_map(context, stage)
         remedies = ([rewritten] if declared else []) + [scaled]
+        remedies += [f"or make the model {each}" for each in _option(context)]
         remedies += [pooled] if flattened else [] if declared else [rewritten]
         yield Observation("error" if wrong else "note", stage, f"{works}: {axes[0].obstacle}", tuple(remedies))
+
+
+def _option(context: LintContext) -> Iterator[str]:
+    """Say with which option the library makes a model for other sizes, if it has one."""
+    if context.graph.size_option:
+        yield f"with {context.graph.size_option}, an option of timm: it then takes other sizes"
 
 
 def _flattens_a_map(context: LintContext, name: str) -> bool:

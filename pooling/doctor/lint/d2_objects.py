@@ -9,6 +9,7 @@ from typing import Any
 
 from pooling.reporting.formats import brief, by, cells
 
+from ..analysis.antialias import replacement
 from ..analysis.object_footprint import Footprint, follow_object
 from ..analysis.tokens import embeds_patches
 from ..analysis.trials import as_options
@@ -164,11 +165,7 @@ def _more_cells(context: LintContext, head: Footprint) -> Iterator[str]:
             f"with what is upsampled from the deeper maps ({words.pyramid})"
         )
     yield from dilated(context, head)
-    blurs = "MaxBlurPool2d" if len(context.network.spatial) == 2 else "stride 1, and a blur with the stride behind it"
-    yield (
-        f"where downsampling stays, use a strided convolution or an anti-aliased pool ({blurs}), which loses less of "
-        "what is small"
-    )
+    yield from _gentler(context, path)
     factor = math.ceil(goal / min(head.resolved))
     if len(context.network.spatial) == 1:
         if factor <= MOST_LARGER:
@@ -180,6 +177,30 @@ def _more_cells(context: LintContext, head: Footprint) -> Iterator[str]:
             f"or enlarge the {words.input} {factor} times, or cut it into tiles and enlarge these, so that the object "
             "is larger"
         )
+
+
+def _gentler(context: LintContext, path: set[str]) -> Iterator[str]:
+    """Say how the downsampling that there is loses less: of poolings, or of convolutions where there are no others."""
+    steps = [stage for stage in context.shrinking if stage.name in path]
+    poolings = [stage for stage in steps if stage.kind == "pooling" and not _blurs(stage)]
+    less = "which loses less of what is small"
+    if poolings:
+        yield (
+            f"where downsampling stays, use an anti-aliased pool in place of {poolings[0].name} "
+            f"({replacement(poolings[0]).words}), or a strided convolution, {less}"
+        )
+        return
+    convolutions = [stage for stage in steps if stage.kind == "convolution"]
+    if convolutions:
+        yield (
+            f"where a convolution has to downsample, blur before its stride, as at {convolutions[0].name} "
+            f"({replacement(convolutions[0]).words}), {less}"
+        )
+
+
+def _blurs(stage: Stage) -> bool:
+    """Whether a pooling is an anti-aliased one."""
+    return stage.layer is not None and "blur" in stage.layer.operator
 
 
 def dilated(context: LintContext, head: Footprint) -> Iterator[str]:

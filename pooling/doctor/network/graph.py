@@ -78,6 +78,8 @@ class Graph:
     """The input shape that is assumed where none is given, of networks that declare none."""
     hints: Sequence[tuple[int, ...]] = ()
     """Spatial sizes that the metadata of the model speak of."""
+    size_option: str = ""
+    """How the library would make the model so that it takes other sizes, where it has an option for that."""
 
     @property
     def is_open(self) -> bool:

@@ -23,6 +23,7 @@ __all__ = [
     "layout_of",
     "mixed",
     "moved",
+    "reordered",
     "reshaped",
     "settled",
     "turned",
@@ -421,3 +422,44 @@ def coarsened(view: View, shape: Shape, axes: Iterable[int]) -> tuple[View | Non
                 ),
             )
     return settled(replace(view, paths=tuple(paths)), layout, tuple(grid)), taken
+
+
+def reordered(view: View, shape: Shape, axis: int, numbers: Sequence[int] | None, count: int) -> tuple[View, bool]:
+    """Return a view after elements were taken along an axis that holds the cells of blocks, and whether it still does.
+
+    Where all cells of a block have the same field, as behind a transform of blocks, each can take the place of any
+    other. Else a block all of whose cells are taken becomes one cell, whose channels they are, in whatever order.
+
+    Parameters
+    ----------
+    view : View
+    shape : tuple of int
+        Before.
+    axis : int
+    numbers : sequence of int, optional
+        Which elements are taken; None where that is not known.
+    count : int
+        How many are.
+
+    Raises
+    ------
+    UnfollowedError
+        If the axis holds anything else, or if another part of a block is taken.
+    """
+    assert view.paths is not None
+    held, grid, size = layout_of(view, shape)[axis], view.sizes(shape), shape[axis]
+    spatial = [factor for factor in held.factors if factor.axis != CHANNELS]
+    blocks = {
+        number: _block(sorted((each for each in spatial if each.axis == number), key=lambda each: each.step))
+        for number in {factor.axis for factor in spatial}
+    }
+    if held.before or held.after or any(not 0 < block < grid[number] for number, block in blocks.items()):
+        raise UnfollowedError("it takes places in another order")
+    alike = all(receptive_field.blocks(view.paths[n], block) == view.paths[n] for n, block in blocks.items())
+    if alike and count == size:
+        return view, True
+    whole = numbers is not None and sorted(number % size for number in numbers) == list(range(size))
+    found = coarsened(view, shape, [axis])[0] if alike or whole else None
+    if found is None:
+        raise UnfollowedError("it takes places in another order")
+    return found, False

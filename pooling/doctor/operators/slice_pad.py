@@ -11,7 +11,7 @@ from .. import receptive_field
 from ..receptive_field import Paths, UnfollowedError, View
 from .common import along, lost, moved, of_parts, spread
 from .nodes import NodeCall, OperatorError, Outcome, Shape, Tensor
-from .places import is_map, layout_of, unfolded, without
+from .places import is_map, layout_of, reordered, unfolded, without
 from .registry import Array, operator
 
 
@@ -26,10 +26,10 @@ def _slice(call: NodeCall) -> Outcome:
     output = tuple(len(range(*part.indices(size))) for part, size in zip(parts, shape, strict=True))
     if 0 in output:
         raise OperatorError(f"nothing is left of its input {shape}: the result would be {output}; use a larger input")
-    return Outcome("slice", [output], _cropped(call.view, shape, parts))
+    return Outcome("slice", [output], cropped(call.view, shape, parts))
 
 
-def _cropped(view: View | None, shape: Shape, parts: Sequence[slice]) -> View | None:
+def cropped(view: View | None, shape: Shape, parts: Sequence[slice]) -> View | None:
     """Return the view of a part of a tensor."""
     if view is None or not view.paths:
         return view
@@ -38,13 +38,13 @@ def _cropped(view: View | None, shape: Shape, parts: Sequence[slice]) -> View | 
     if any(parts[axis].step < 0 for axis in view.axes):
         return lost(view, "it turns the map around")
 
-    def cropped(paths: Paths, number: int) -> Paths:
+    def taken(paths: Paths, number: int) -> Paths:
         assert view is not None
         axis = view.axes[number]
         start, _, step = parts[axis].indices(shape[axis])
         return receptive_field.shifted(paths, 1, step, 1, -start)
 
-    return along(view, cropped)
+    return along(view, taken)
 
 
 def _cropped_list(view: View, shape: Shape, parts: Sequence[slice]) -> View | None:
@@ -61,8 +61,18 @@ def _cropped_list(view: View, shape: Shape, parts: Sequence[slice]) -> View | No
         elif not set(chosen).intersection(cells):
             return None  # a class token, which has no place
         else:
-            return lost(view, "it takes a part of a list of places")
+            found = found and _cells_taken(found, shape, axis, chosen)
+            if found is None or not found.paths:
+                return found
     return found
+
+
+def _cells_taken(view: View, shape: Shape, axis: int, chosen: range) -> View | None:
+    """Return the view of some cells of blocks, perhaps turned around."""
+    try:
+        return reordered(view, shape, axis, chosen, len(chosen))[0]
+    except UnfollowedError:
+        return lost(view, "it takes a part of a list of places")
 
 
 def _slices(call: NodeCall, shape: Shape) -> list[slice]:
@@ -155,7 +165,7 @@ def _split(call: NodeCall) -> Outcome:
     for number, size in enumerate(sizes):
         parts = [slice(0, each, 1) for each in shape]
         parts[axis] = slice(sum(sizes[:number]), sum(sizes[:number]) + size, 1)
-        views.append(_cropped(call.view, shape, parts))
+        views.append(cropped(call.view, shape, parts))
     shapes = [(*shape[:axis], size, *shape[axis + 1 :]) for size in sizes]
     return Outcome("slice", shapes, views[0], views=views)
 
@@ -169,27 +179,67 @@ def _gather(call: NodeCall) -> Outcome:
     shape, indices = call.shape(0), call.shape(1)
     axis = call.axis(int(call.attribute("axis", 0)), len(shape))
     output = (*shape[:axis], *indices, *shape[axis + 1 :])
-    added = len(indices) - 1
+    return Outcome("slice", [output], gathered(call.view, call.tensor(1), shape, axis, indices))
+
+
+def gathered(view: View | None, index: Tensor | None, shape: Shape, axis: int, indices: Shape) -> View | None:
+    """Return the view of elements that are chosen along an axis by their numbers.
+
+    Parameters
+    ----------
+    view : View or None
+    index : Tensor or None
+        The numbers.
+    shape : tuple of int
+        Before.
+    axis : int
+    indices : tuple of int
+        The shape of the numbers, which takes the place of the axis.
+    """
+    added, rank = len(indices) - 1, len(shape) + len(indices) - 1
     places = [None if place == axis else place + added * (place > axis) for place in range(len(shape))]
-    view, index = call.view, call.tensor(1)
-    if not indices and index is not None and index.value is not None and is_map(view):
-        # One element: of a list of places and tokens it may be a token.
-        assert view is not None
-        at = int(index.value) % shape[axis]
-        parts = [slice(0, each, 1) for each in shape]
-        parts[axis] = slice(at, at + 1, 1)
-        held = layout_of(view, shape)[axis]
-        if held.factors and not held.before <= at < shape[axis] - held.after:
-            return Outcome("slice", [output], None)
-    if is_map(view) and view is not None and len(indices) == 1 and axis in view.axes:
-        return Outcome("slice", [output], _picked(view, index, axis))
-    if len(indices) == 2 and is_map(view) and view is not None and layout_of(view, shape)[axis].factors:
-        windows = _gathered_windows(view, index, shape, axis)
-        if windows is not None:
-            return Outcome("slice", [output], windows)
-    if indices and is_map(view) and view is not None and layout_of(view, shape)[axis].factors:
-        return Outcome("slice", [output], lost(replace(view, axes=()), "it takes places in another order"))
-    return Outcome("slice", [output], moved(view, places, shape, len(output)))
+    if view is None or not is_map(view):
+        return moved(view, places, shape, rank)
+    held = layout_of(view, shape)[axis]
+    if not indices:
+        if held.factors and index is not None and index.value is not None:
+            # One element: of a list of places and tokens it may be a token.
+            at = int(index.value) % shape[axis]
+            if not held.before <= at < shape[axis] - held.after:
+                return None
+        return moved(view, places, shape, rank)
+    if not held.factors:
+        return moved(view, places, shape, rank)
+    if len(indices) == 1 and axis in view.axes:
+        return _picked(view, index, axis)
+    windows = _gathered_windows(view, index, shape, axis) if len(indices) == 2 else None
+    if windows is not None:
+        return windows
+    try:
+        return _reordered(view, index, shape, axis, indices, places)
+    except UnfollowedError as error:
+        return lost(replace(view, axes=()), str(error))
+
+
+def _reordered(
+    view: View,
+    index: Tensor | None,
+    shape: Shape,
+    axis: int,
+    indices: Shape,
+    places: Sequence[int | None],
+) -> View | None:
+    """Return the view of cells of blocks that are chosen by their numbers."""
+    if index is not None and index.source:
+        raise UnfollowedError("it takes places whose numbers are data")
+    numbers = None if index is None or index.value is None else [int(each) for each in index.value.ravel()]
+    # Where an axis becomes several, the cells of a block are told apart no longer.
+    count = indices[0] if len(indices) == 1 else 0
+    found, stays = reordered(view, shape, axis, numbers, count)
+    if stays:
+        return found
+    rest = tuple(1 if place == axis else size for place, size in enumerate(shape))
+    return moved(found, places, rest, len(shape) + len(indices) - 1)
 
 
 def _gathered_windows(view: View, index: Tensor | None, shape: Shape, axis: int) -> View | None:

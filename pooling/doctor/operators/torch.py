@@ -16,14 +16,16 @@ from pooling.errors import refusal_of
 from pooling.geometry import window_count
 
 from ..receptive_field import UnfollowedError, View
-from .common import broadcast, followed, lost, mixed_along, moved, of_parts, written
+from .common import broadcast, followed, lost, mixed_along, of_parts, written
 from .nodes import NodeCall, OperatorError, Outcome, Rule, Shape, UnknownShapeError
 from .places import turned, unfolded
 from .registry import LAYER, OPERATORS
+from .slice_pad import cropped, gathered
 
 __all__ = [
     "as_torch_has_it",
     "dense",
+    "flipped",
     "looked_up",
     "overwritten",
     "rearranged",
@@ -147,6 +149,17 @@ def rolled(shifts: Sequence[int], axes: Sequence[int]) -> Rule:
     return rule
 
 
+def flipped(axes: Sequence[int]) -> Rule:
+    """Return the rule of a tensor whose elements are turned around along axes."""
+
+    def rule(call: NodeCall) -> Outcome:
+        shape = call.shape(0)
+        parts = [slice(None, None, -1 if axis in axes else 1) for axis in range(len(shape))]
+        return Outcome("reshape", [shape], cropped(call.view, shape, parts))
+
+    return rule
+
+
 def side_by_side(axis: int, size: int, stride: int) -> Rule:
     """Return the rule of windows along an axis, whose cells become a new axis at the end."""
 
@@ -180,9 +193,8 @@ def looked_up(shapes: Sequence[Shape], removed: int, added: int, kind: str = "sl
     """Return the rule of entries along one axis, which becomes so many axes."""
 
     def rule(call: NodeCall) -> Outcome:
-        rank = len(call.shape(0))
-        places = [None if axis == removed else axis + (added - 1) * (axis > removed) for axis in range(rank)]
-        return Outcome(kind, shapes, moved(call.view, places, call.shape(0), len(shapes[0])))
+        indices = shapes[0][removed : removed + added]
+        return Outcome(kind, shapes, gathered(call.view, call.tensor(1), call.shape(0), removed, indices))
 
     return rule
 

@@ -15,7 +15,7 @@ from rich.text import Text
 from pooling.arguments import axis_names
 from pooling.reporting.formats import amount, brief, by, cells, joined, memory, percent, times
 from pooling.reporting.tables import Column, Layout, titled
-from pooling.signs import printable
+from pooling.signs import counted, printable, shortened_apart
 
 from ..analysis.input_sizes import AxisSizes
 from ..analysis.trials import OPTION
@@ -31,6 +31,8 @@ __all__ = ["explain", "print_examination", "print_what_if"]
 
 NARROWEST_NAME = 14
 """What is left of stage names on a narrow terminal."""
+WIDEST_NAME = 26
+"""Signs of a name where two networks stand side by side."""
 STYLES = {"error": "bold red", "warning": "bold yellow", "note": "bold cyan"}
 SIGNS = {"error": "✗", "warning": "!", "note": "·"}
 
@@ -69,6 +71,7 @@ def print_examination(
         console.print(
             Text(f"shown at the nearest size that works: it does not at {by(examination.failure.shape)}", "bold red")
         )
+    console.print(Text(_verdict(examination), STYLES.get(examination.severity or "", "bold green")))
     console.print()
     if tree_depth is None:
         _print_stages(examination, console, everything)
@@ -79,6 +82,15 @@ def print_examination(
         titled(console, title, text)
     _print_findings(examination, console)
     _print_end(examination, console)
+
+
+def _verdict(examination: Examination) -> str:
+    """Say in a line how many findings there are, and which is the gravest."""
+    if not examination.findings:
+        return "nothing was found"
+    counts = Counter(each.severity for each in examination.findings)  # the gravest first, as they are
+    first = examination.findings[0]
+    return f"{', '.join(counted(number, word) for word, number in counts.items())}; {first.code}: {first.title}"
 
 
 def _print_stages(examination: Examination, console: Console, everything: bool) -> None:
@@ -465,18 +477,21 @@ def print_what_if(comparison: WhatIf, console: Console) -> None:
     console.print()
     names = {**_short_names(after), **_short_names(before)}
     table = Table(box=None, pad_edge=False, padding=(0, 1, 0, 0), header_style="bold")
-    table.add_column("stage", no_wrap=True, overflow="ellipsis", max_width=26)
+    table.add_column("stage", no_wrap=True)
     for title in ("output", "stride", "RF", f"{brief(before.object_size)} {before.words.short}", "MACs"):
         table.add_column(Text(title, justify="right"), justify="right", no_wrap=True)
     shown = {row.last.name for each in (before, after) for row in rows(each) if len(row.stages) == 1}
     shown |= {*before.objects.heads, *after.objects.heads}
-    for old, new in comparison.pairs:
-        stage = new or old
-        if stage is None or stage.name not in shown:
-            continue
+    compared = [
+        (old, new, stage.name)
+        for old, new in comparison.pairs
+        if (stage := new or old) is not None and stage.name in shown
+    ]
+    cut = shortened_apart((names[name] for _, _, name in compared), WIDEST_NAME)
+    for old, new, name in compared:
         pair = zip(_compared(before, old), _compared(after, new), strict=True)
         table.add_row(
-            Text(names[stage.name], "" if old is not None and new is not None else "bold"),
+            Text(cut[names[name]], "" if old is not None and new is not None else "bold"),
             *(
                 Text() if {first.plain, second.plain} == {"none", ""} else _arrow(first, second)
                 for first, second in pair

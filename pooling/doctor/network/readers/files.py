@@ -14,7 +14,7 @@ from collections.abc import Iterator
 from contextlib import suppress
 from pathlib import Path
 
-__all__ = ["EXPORTED", "PICKLES", "about_file", "about_folder", "about_missing"]
+__all__ = ["EXPORTED", "OF_ULTRALYTICS", "PICKLES", "about_file", "about_folder", "about_missing", "yaml_of"]
 
 EXPORTED = ".pt2"
 PICKLES = (".pt", ".pth", ".ckpt", ".pkl", ".bin", ".torchscript")
@@ -146,7 +146,7 @@ def about_missing(text: str) -> str:
     near = difflib.get_close_matches(path.name, names, NEAR, 0.7)
     if near:
         return f"{said}; do you mean {' or '.join(str(path.parent / name) for name in near)}?"
-    if path.suffix in PICKLES and YOLO.fullmatch(path.stem):
+    if path.suffix in PICKLES and OF_ULTRALYTICS.fullmatch(path.stem):
         return f"{said}; {_without_weights(path)}"
     library, _, name = text.partition("/")
     if text in ("timm", "torchvision", "ultralytics"):
@@ -191,19 +191,32 @@ def _archive(path: Path) -> tuple[str, str] | None:
 
 def _pickle(imports: list[str] | None, path: Path) -> tuple[str, str]:
     """Tell what a pickle of torch is by what it would import."""
-    remedy = _without_weights(path) if YOLO.fullmatch(path.stem) else ""
+    remedy = _without_weights(path) if OF_ULTRALYTICS.fullmatch(path.stem) else ""
     if imports and all(_is_of_weights(each) for each in imports):
         return WEIGHTS, remedy or FACTORY
     return f"is a pickle or a TorchScript archive, which {RUNS_CODE}", remedy or SAVED
 
 
-YOLO = re.compile(r"(?:yolo|rtdetr)[\w-]*", re.IGNORECASE)
+OF_ULTRALYTICS = re.compile(r"(?:yolo|rtdetr)[\w-]*", re.IGNORECASE)
 """What files of ultralytics are called."""
 
 
 def _without_weights(path: Path) -> str:
     """Name the network of a file of ultralytics."""
-    return f"its network without weights is ultralytics:{path.stem.lower()}.yaml"
+    return f"its network without weights is ultralytics:{yaml_of(path.stem)}"
+
+
+def yaml_of(name: str) -> str:
+    """Return the configuration of a network of ultralytics.
+
+    Examples
+    --------
+    >>> yaml_of("yolov8n-seg"), yaml_of("yolov5nu")
+    ('yolov8n-seg.yaml', 'yolov5n.yaml')
+    """
+    # Newer weights of older networks are called so.
+    stem = re.sub(r"(yolov[35].*)u$", r"\1", name.lower())
+    return f"{stem}.yaml"
 
 
 WEIGHT_PARTS = re.compile(

@@ -12,16 +12,18 @@ import inspect
 import os
 import re
 import sys
-from collections.abc import Callable, Mapping, Sequence
-from contextlib import redirect_stdout
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from contextlib import contextmanager, redirect_stdout
 from pathlib import Path
 from typing import Any, NamedTuple
+
+import numpy as np
 
 from pooling.signs import first_line
 
 from ..graph import Graph
 from ..network import NetworkError
-from .files import EXPORTED, PICKLES, about_file, about_missing
+from .files import EXPORTED, OF_ULTRALYTICS, PICKLES, about_file, about_missing, yaml_of
 
 __all__ = ["LIBRARIES", "from_source", "is_source"]
 
@@ -77,16 +79,20 @@ def from_source(text: str, input_shape: InputShape | None = None) -> Graph:
     library, _, name = text.partition(":")
     if library not in LIBRARIES and suffix in PICKLES:
         raise NetworkError(about_file(text) or about_missing(text))
+    if library in LIBRARIES and suffix in WEIGHT_FILES:
+        raise NetworkError(_about_weights(library, Path(name)))
     torch = _needed("torch", text)
     if library in LIBRARIES:
         _needed(LIBRARIES[library].package, text)
-        made = LIBRARIES[library].make(torch, name)
+        with _kept_print_options():
+            made = LIBRARIES[library].make(torch, name)
     elif suffix == EXPORTED:
         from .exported import load
 
         made = Made(*load(text))
     else:
-        made = _of_factory(torch, library, name)
+        with _kept_print_options():
+            made = _of_factory(torch, library, name)
     from .module import from_module
     from .module.graph import completed_shape
     from .module.inputs import example_shape
@@ -108,6 +114,20 @@ def from_source(text: str, input_shape: InputShape | None = None) -> Graph:
     return from_module(made.module, shape, name=text, notes=notes, made_for=made.shape)
 
 
+WEIGHT_FILES = (*PICKLES, ".safetensors", ".onnx", EXPORTED)
+"""Ends of names of files, which libraries make no networks of."""
+
+
+def _about_weights(library: str, file: Path) -> str:
+    """Say that a library was given a file, and the network that is probably in it."""
+    said = f"{library}:{file} names a file, and networks of {library} are made without weights"
+    if library == "ultralytics":
+        if OF_ULTRALYTICS.fullmatch(file.stem):
+            return f"{said}; give ultralytics:{yaml_of(file.stem)}"
+        return f"{said}; give the configuration that it was trained from, such as ultralytics:yolov8n.yaml"
+    return f"{said}; give {library}:{file.stem}"
+
+
 def _needed(package: str, text: str) -> Any:
     try:
         return importlib.import_module(package)
@@ -117,6 +137,15 @@ def _needed(package: str, text: str) -> Any:
         raise NetworkError(f"{text}: {package} cannot be imported ({first_line(error)})") from error
     except Exception as error:  # what a broken installation raises
         raise NetworkError(f"{text}: {package} cannot be imported ({first_line(error)})") from error
+
+
+@contextmanager
+def _kept_print_options() -> Iterator[None]:
+    """Keep how arrays and tensors are printed, which a library may change when it is imported, as ultralytics does."""
+    from torch._tensor_str import printoptions
+
+    with np.printoptions(), printoptions():
+        yield
 
 
 def _without_weights(torch: Any, text: str, make: Callable[[], Any]) -> Any:
@@ -197,9 +226,11 @@ VIDEO_FRAMES = 16
 
 def _ultralytics(torch: Any, name: str) -> Made:
     if Path(name).suffix not in (".yaml", ".yml"):
+        meant = (
+            f"ultralytics:{yaml_of(name)}" if OF_ULTRALYTICS.fullmatch(name) else "one such as ultralytics:yolov8n.yaml"
+        )
         raise NetworkError(
-            f"ultralytics:{name} is no configuration; give one such as ultralytics:yolov8n.yaml, of which the network "
-            "is made without weights"
+            f"ultralytics:{name} is no configuration; give {meant}, of which the network is made without weights"
         )
     from ultralytics import RTDETR, YOLO
     from ultralytics.utils.checks import check_yaml

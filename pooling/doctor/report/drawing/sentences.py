@@ -55,6 +55,11 @@ def headline(maps: DrawnMaps) -> tuple[str, bool]:
         return "The input is a single cell: there is no detail that could be lost", True
     if unknown is not None and not (followed and maps.at_output):
         return f"What becomes of {small} cannot be told behind {unknown.label}, which is not known", False
+    objects = maps.examination.objects
+    if objects.unknown and not maps.at_output:
+        # Of all outputs something is not known, though maybe not the shape of their maps.
+        culprit = printable(maps.examination.network.stage(objects.unknown[0]).culprit)
+        return f"What becomes of {small} cannot be told behind {culprit}, which was not followed", False
     if not followed:
         if maps.maps[-1].kind == "vector":
             return f"{name} is put together with all of the input at once: no map is left of it", False

@@ -156,6 +156,15 @@ def configured_shape(module: Any) -> Shape | None:
     return None
 
 
+def _size_option(module: Any) -> str:
+    """Return the argument with which timm makes a model that takes other sizes; empty of all other models."""
+    fixed = any(
+        type(each).__module__.startswith("timm.") and getattr(each, "dynamic_img_size", None) is False
+        for each in module.modules()
+    )
+    return "dynamic_img_size=True" if fixed else ""
+
+
 def unwrapped(module: Any) -> Any:
     """Return the module itself of what is wrapped for other devices or for the compiler."""
     while type(module).__name__ in ("DataParallel", "DistributedDataParallel", "OptimizedModule"):
@@ -242,6 +251,7 @@ class Runner:
             notes=(*notes, *whole.notes),
             others=whole.others,
             usual=base,
+            size_option=_size_option(self.module),
             runner=self,
             whole=whole.nodes,
         )

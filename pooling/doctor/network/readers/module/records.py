@@ -409,7 +409,9 @@ def _along_axes(recorder: Recorder, call: AtenCall) -> None:
     if call.name == "roll" and call["dims"]:
         rule = rules.rolled(_ints(call["shifts"], 1), list(axes))
         recorder.emit(call, operator, call.inputs, rule=rule, free=rule)
-    elif call.name in ("flip", "roll"):
+    elif call.name == "flip":
+        recorder.emit(call, operator, call.inputs, rule=rules.flipped(list(axes)))
+    elif call.name == "roll":
         why = "it moves cells"
         recorder.emit(call, operator, call.inputs, rule=rules.rearranged(call.shapes, why, axes))
     elif call.name == "glu":

@@ -1,0 +1,986 @@
+"""OME-Zarr images with their levels, of arrays that need not fit in memory.
+
+The source is read once, a region at a time. A region is as large as one element of the smallest level stands for, or
+larger, so that every level of it is made of its original elements (`pooling.pyramid`), and as whole shards of the first
+levels, which are written as they are made. What a region gives of the other levels is kept aside and gathered into
+shards at the end. All of it is written into a folder beside the target, which takes its name when it is whole.
+"""
+
+from __future__ import annotations
+
+import json
+import math
+import mmap
+import os
+import secrets
+import shutil
+import zlib
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from contextlib import ExitStack, contextmanager, suppress
+from dataclasses import dataclass
+from itertools import product
+from pathlib import Path
+from typing import Any, Literal
+
+import numpy as np
+
+from ._version import __version__
+from .annotations import AnyArray, Rounding
+from .arguments import flag, real, sequence, whole_between, word
+from .arrays import dtype_name
+from .errors import refused, type_error, value_error
+from .extras import needing
+from .families.blocks import Reduction, prepared
+from .families.pyramids import pyramid, pyramid_factors
+from .reporting.levels import Plane, ShownLevel
+from .signs import counted, first_line, short_repr
+
+with needing("images", __name__):
+    import zarr
+
+__all__ = ["open_source", "shown_levels", "write_multiscales"]
+
+FUNCTION = "write_multiscales"
+KINDS = {"t": "time", "c": "channel", "z": "space", "y": "space", "x": "space"}
+"""Axes that OME-Zarr has, in its order, and their types."""
+SPATIAL_CHUNKS = {2: (512, 8), 3: (64, 4)}
+"""Elements of a chunk on each spatial axis, and chunks of a shard, by the number of these axes."""
+UNSHARDED_CHUNKS = {2: 1024, 3: 128}
+"""Elements of a chunk where there are no shards (Zarr v2)."""
+MEMORY = 1 << 27
+"""Bytes of the source that are worked on at a time."""
+SAMPLED = 64
+"""Elements on each axis of the corner by which a source is known again."""
+
+Progress = Callable[[int, int, str], object]
+
+
+# ---------------------------------------------------------------------------------------------------------------------
+# Sources
+
+
+@dataclass(frozen=True)
+class Source:
+    """What is read: anything that gives arrays for slices."""
+
+    array: Any
+    """Of which slices are taken."""
+    order: tuple[int, ...]
+    """The axis of `array` behind each axis of the image."""
+    axes: str
+    """A letter for each axis of the image."""
+    says: str
+    """The letters that the source itself gives its axes; empty where it gives none."""
+
+    @property
+    def shape(self) -> tuple[int, ...]:
+        """Of the image."""
+        return tuple(int(self.array.shape[axis]) for axis in self.order)
+
+    @property
+    def dtype(self) -> np.dtype[Any]:
+        """Of its elements."""
+        return np.dtype(self.array.dtype).newbyteorder("=")
+
+    def read(self, region: Sequence[slice]) -> AnyArray:
+        """Return a region, with the axes of the image; of arrays in memory it is a view."""
+        taken: list[slice] = [slice(None)] * len(self.order)
+        for axis, part in zip(self.order, region, strict=True):
+            taken[axis] = part
+        found = np.asarray(self.array[tuple(taken)])
+        found = found.astype(found.dtype.newbyteorder("="), copy=False)
+        return found.transpose(self.order)
+
+    def let_go(self) -> None:
+        """Give back the memory of what was read of a file; unchanged pages are read again when they are asked for."""
+        mapping = getattr(self.array, "_mmap", None)
+        # A private mapping ("c") may hold changes that no file has.
+        if mapping is not None and getattr(self.array, "mode", "c") != "c" and hasattr(mapping, "madvise"):
+            with suppress(OSError, ValueError):
+                mapping.madvise(mmap.MADV_DONTNEED)
+
+
+@contextmanager
+def open_source(source: Any, axes: str | Sequence[str] | None = None) -> Iterator[Source]:
+    """Open what `write_multiscales` reads.
+
+    Parameters
+    ----------
+    source : ndarray, zarr.Array or path
+        An array, of a file `.npy` (which is mapped) or `.tif`, or of a folder of Zarr: an array, or the first level of
+        an OME-Zarr image.
+    axes : str or sequence of str, optional
+        A letter for each axis; by default those that the source names.
+
+    Raises
+    ------
+    OSError
+        If a file cannot be read.
+    ValueError, TypeError
+        If it holds no array, or its axes are not known.
+    """
+    if isinstance(source, (str, os.PathLike)):
+        with _opened(Path(source)) as (array, says):
+            yield _arranged(array, axes, says)
+    elif isinstance(source, zarr.Array):
+        yield _arranged(source, axes, _named_dimensions(source))
+    elif isinstance(source, np.ndarray):
+        if isinstance(source, np.ma.MaskedArray):
+            raise type_error(FUNCTION, "source is a masked array", "fill it, as by source.filled(0), and give nodata=0")
+        yield _arranged(source, axes, "")
+    else:
+        raise type_error(
+            FUNCTION,
+            f"source of type {type(source).__name__} is no array, zarr.Array or path",
+            "give one of these, or numpy.asarray(source) where it fits in memory",
+        )
+
+
+@contextmanager
+def _opened(path: Path) -> Iterator[tuple[Any, str]]:
+    """Open a file or folder."""
+    if not path.exists():
+        raise refused(FileNotFoundError, FUNCTION, f"there is no file or folder {str(path)!r}")
+    suffix = path.suffix.lower()
+    if path.is_dir():
+        yield _of_folder(path)
+    elif suffix == ".npy":
+        try:
+            array = np.load(path, mmap_mode="r")
+        except (ValueError, EOFError) as error:
+            raise value_error(FUNCTION, f"{str(path)!r} is cut off, or no array ({first_line(error)})") from error
+        yield array, ""
+    elif suffix in (".tif", ".tiff", ".btf"):
+        with needing("images", __name__):
+            import tifffile
+        with ExitStack() as stack:
+            try:
+                file = stack.enter_context(tifffile.TiffFile(path))
+                series = file.series[0]
+                size, end, letters = file.filehandle.size, _end_of(series), _letters(series.axes)
+            except OSError:
+                raise
+            except Exception as error:  # of several kinds, by where it is cut off
+                raise value_error(FUNCTION, f"{str(path)!r} is cut off, or no TIFF ({first_line(error)})") from error
+            if size < end:
+                raise value_error(
+                    FUNCTION, f"{str(path)!r} is cut off: it has {size} bytes, and its last page ends at {end}"
+                )
+            if series.dataoffset is not None:
+                # Pages lie one behind another as they are: any part is read without the rest of its page.
+                dtype = np.dtype(series.dtype).newbyteorder(file.byteorder)
+                try:
+                    mapped = np.memmap(path, dtype, "r", series.dataoffset, tuple(series.shape))
+                except ValueError as error:
+                    raise value_error(FUNCTION, f"{str(path)!r} is cut off ({first_line(error)})") from error
+                yield mapped, letters
+                return
+            store = series.aszarr(level=0)
+            yield zarr.open_array(store, mode="r"), letters
+    else:
+        raise value_error(
+            FUNCTION, f"{str(path)!r} is none of .npy, .tif and a folder of Zarr", "save the array as one of these"
+        )
+
+
+def _letters(axes: str) -> str:
+    """Return the letters of OME-Zarr for those of tifffile: samples of a colour are channels, a sequence is a depth."""
+    return axes.replace("S", "C").replace("I", "Z").replace("Q", "Z").lower()
+
+
+def _end_of(series: Any) -> int:
+    """Return where the last bytes of a TIFF's pages are."""
+    ends = [
+        offset + count
+        for page in series.pages
+        if page is not None
+        for offset, count in zip(page.dataoffsets, page.databytecounts, strict=False)
+    ]
+    return max(ends, default=0)
+
+
+def _of_folder(path: Path) -> tuple[Any, str]:
+    try:
+        found: Any = zarr.open(path, mode="r")
+    except Exception as error:  # of several kinds, by what is wrong with it
+        raise value_error(FUNCTION, f"{str(path)!r} is no folder of Zarr ({first_line(error)})") from error
+    if isinstance(found, zarr.Array):
+        return found, _named_dimensions(found)
+    attributes = dict(found.attrs)
+    images = attributes.get("ome", attributes).get("multiscales")
+    try:
+        first = found[images[0]["datasets"][0]["path"]]
+        return first, "".join(axis["name"] for axis in images[0]["axes"])
+    except (KeyError, TypeError, IndexError):
+        inside = ", ".join(map(repr, sorted(found.array_keys())))
+        raise value_error(
+            FUNCTION,
+            f"{str(path)!r} is a group of Zarr without the levels of OME-Zarr",
+            f"give an array in it: {inside}" if inside else "",
+        ) from None
+
+
+def _named_dimensions(array: Any) -> str:
+    names = getattr(array.metadata, "dimension_names", None) or ()
+    return "".join(names) if names and all(name in KINDS for name in names) else ""
+
+
+def _arranged(array: Any, axes: Any, says: str) -> Source:
+    """Put the axes of a source in the order of OME-Zarr."""
+    letters = axes
+    if axes is None:
+        letters = says
+        if not says or any(letter not in KINDS for letter in says) or len(set(says)) < len(says):
+            raise value_error(
+                FUNCTION,
+                f"the source does not say what its {counted(len(array.shape), 'axis is', 'axes are')}",
+                "give axes, one letter for each of them, such as 'zyx'",
+            )
+    found = list(letters) if isinstance(letters, str) else sequence(letters)
+    if found is None or not all(isinstance(letter, str) for letter in found):
+        raise type_error(
+            FUNCTION, f"must be letters, not {type(axes).__name__}", "write 'zyx' or 'tcyx'", argument=("axes", axes)
+        )
+    found = [letter.lower() for letter in found]
+    if len(found) != len(array.shape):
+        raise value_error(
+            FUNCTION,
+            f"names {counted(len(found), 'axis', 'axes')}, and the source has {len(array.shape)}: {array.shape}",
+            "write one letter for each",
+            argument=("axes", axes),
+        )
+    unknown = [letter for letter in found if letter not in KINDS]
+    if unknown or len(set(found)) < len(found):
+        raise value_error(
+            FUNCTION,
+            "must be letters of t, c, z, y and x, each once",
+            "OME-Zarr has times, channels and two or three axes of space",
+            argument=("axes", axes),
+        )
+    if len([letter for letter in found if KINDS[letter] == "space"]) < 2:
+        raise value_error(FUNCTION, "must name two or three of z, y and x, as OME-Zarr has it", argument=("axes", axes))
+    ordered = [letter for letter in KINDS if letter in found]
+    return Source(array, tuple(found.index(letter) for letter in ordered), "".join(ordered), says)
+
+
+# ---------------------------------------------------------------------------------------------------------------------
+# What is written
+
+
+@dataclass(frozen=True)
+class Level:
+    """One of the arrays of an image."""
+
+    block: tuple[int, ...]
+    """Elements of the source that one of it stands for."""
+    shape: tuple[int, ...]
+    chunk: tuple[int, ...]
+    shard: tuple[int, ...]
+    """What is written as one file; chunks where there are no shards."""
+
+    def is_whole(self, region: Sequence[int], source: Sequence[int]) -> bool:
+        """Whether regions of the source are whole files of it."""
+        return all(
+            size >= length or size // step % piece == 0
+            for size, length, step, piece in zip(region, source, self.block, self.shard, strict=True)
+        )
+
+    def place(self, region: Sequence[slice]) -> tuple[slice, ...]:
+        """Where a region of the source lies in it."""
+        return tuple(
+            slice(part.start // step, -(-part.stop // step)) for part, step in zip(region, self.block, strict=True)
+        )
+
+    def pieces(self) -> Iterator[tuple[slice, ...]]:
+        """Yield the places of its files."""
+        return _regions(self.shape, self.shard)
+
+
+def _regions(
+    shape: Sequence[int], size: Sequence[int], least: Sequence[int] | None = None
+) -> Iterator[tuple[slice, ...]]:
+    """Yield the parts of an array that are of a size, row by row.
+
+    Those at its ends have what is left; less than `least` joins the part before.
+    """
+    parts = []
+    for length, step, few in zip(shape, size, least or (1,) * len(shape), strict=True):
+        starts = [start for start in range(0, length, step) if start == 0 or length - start >= few]
+        parts.append([slice(a, b) for a, b in zip(starts, [*starts[1:], length], strict=True)])
+    yield from product(*parts)
+
+
+@dataclass(frozen=True)
+class Image:
+    """What is to be written: all that a second call must agree in to go on with the first."""
+
+    source: Source
+    levels: tuple[Level, ...]
+    """The source itself is the first."""
+    region: tuple[int, ...]
+    """Elements of the source that are worked on at a time."""
+    reduction: dict[str, Any]
+    """Arguments of `pooling.pyramid`."""
+    zarr_format: Literal[2, 3]
+    compressors: Any
+    attributes: dict[str, Any]
+    """What makes an OME-Zarr image of the arrays."""
+
+    @property
+    def steps(self) -> list[tuple[int, ...]]:
+        """By how much each level is smaller than the one before."""
+        return [
+            tuple(here // there for here, there in zip(level.block, before.block, strict=True))
+            for before, level in zip(self.levels[:-1], self.levels[1:], strict=True)
+        ]
+
+    def mark(self) -> str:
+        """Describe it in a text that is the same for the same call."""
+        shape = self.source.shape
+        corners = [
+            self.source.read([slice(0, SAMPLED) for _ in shape]),
+            self.source.read([slice(max(0, size - SAMPLED), size) for size in shape]),
+        ]
+        facts = {
+            "pooling": __version__,
+            "shape": shape,
+            "dtype": self.source.dtype.str,
+            "source": [zlib.crc32(corner.tobytes()) for corner in corners],
+            "levels": [(level.block, level.chunk, level.shard) for level in self.levels],
+            "region": self.region,
+            "reduction": {name: repr(value) for name, value in self.reduction.items()},
+            "format": self.zarr_format,
+            "compressors": repr(self.compressors),
+            "attributes": self.attributes,
+        }
+        return json.dumps(facts, sort_keys=True)
+
+
+def _layout(source: Source, blocks: Sequence[tuple[int, ...]], chunks: Any, shards: Any, sharded: bool) -> list[Level]:
+    """Lay out the arrays."""
+    letters, shape = source.axes, source.shape
+    spatial = sum(KINDS[letter] == "space" for letter in letters)
+    if sharded:
+        edge, times = SPATIAL_CHUNKS[spatial]
+    else:
+        edge, times = UNSHARDED_CHUNKS[spatial], 1
+    default = [edge if KINDS[letter] == "space" else 1 for letter in letters]
+    chunk = _sizes("chunks", chunks, default)
+    if shards is not None and not sharded:
+        raise value_error(
+            FUNCTION, "there are no shards in OME-Zarr 0.4", "use ome_version='0.5'", argument=("shards", shards)
+        )
+    shard = _sizes(
+        "shards",
+        shards,
+        [size * (times if KINDS[letter] == "space" else 1) for size, letter in zip(chunk, letters, strict=True)],
+    )
+    if any(whole % part for whole, part in zip(shard, chunk, strict=True)):
+        raise value_error(
+            FUNCTION, f"must be multiples of chunks, which are {tuple(chunk)}", argument=("shards", tuple(shard))
+        )
+    levels = []
+    for block in [(1,) * len(shape), *blocks]:
+        sizes = tuple(-(-size // step) for size, step in zip(shape, block, strict=True))
+        small = tuple(min(part, size) for part, size in zip(chunk, sizes, strict=True))
+        large = tuple(
+            min(whole, -(-size // part) * part) for whole, part, size in zip(shard, small, sizes, strict=True)
+        )
+        large = tuple(whole // part * part for whole, part in zip(large, small, strict=True))
+        levels.append(Level(block, sizes, small, large))
+    return levels
+
+
+def _sizes(name: str, value: Any, default: Sequence[int]) -> list[int]:
+    """Read an argument with a size for each axis."""
+    if value is None:
+        return list(default)
+    several = sequence(value)
+    if several is None or len(several) != len(default):
+        raise value_error(
+            FUNCTION, f"must have one size for each of {counted(len(default), 'axis', 'axes')}", argument=(name, value)
+        )
+    return [whole_between(FUNCTION, name, entry, 1, 2**31 - 1, "use sizes of some hundreds") for entry in several]
+
+
+def _region_of(source: Source, levels: Sequence[Level], memory: int) -> tuple[int, ...]:
+    """Choose how much of the source is worked on at a time.
+
+    It holds whole elements of the smallest level, and whole shards of the first level or of the first two, which need
+    not be gathered then; it is made longer from the last axis to the first. Where regions cut the chunks of the source,
+    these are read several times: of what memory allows, the region is taken that costs least.
+    """
+    least = levels[-1].block
+    found = []
+    for count, gathering in ((2, 1.0), (1, 1.2), (0, 2.0)):
+        files = [
+            tuple(step * size for step, size in zip(level.block, level.shard, strict=True)) for level in levels[:count]
+        ]
+        unit = [
+            min(math.lcm(*sizes), _at_least(length, sizes[0]))
+            for length, *sizes in zip(source.shape, least, *files, strict=True)
+        ]
+        if _bytes_of(source, unit) <= memory:
+            region = _longer(source, unit, memory)
+            found.append((gathering * _readings(source, region), region))
+    if not found:
+        raise value_error(
+            FUNCTION,
+            f"one element of level {len(levels) - 1} stands for {least} elements of the source, "
+            f"{_bytes_of(source, least)} bytes",
+            "use fewer levels, or more memory",
+            argument=("memory", memory),
+        )
+    return min(found)[1]
+
+
+def _longer(source: Source, unit: Sequence[int], memory: int) -> tuple[int, ...]:
+    """Make a region longer, from the last axis to the first."""
+    region, shape = list(unit), source.shape
+    for axis in reversed(range(len(shape))):
+        others = _bytes_of(source, [*region[:axis], 1, *region[axis + 1 :]])
+        most = max(1, memory // others // unit[axis])
+        region[axis] = unit[axis] * min(most, -(-shape[axis] // unit[axis]))
+        if region[axis] < shape[axis]:
+            break
+    return tuple(region)
+
+
+def _readings(source: Source, region: Sequence[int]) -> float:
+    """Estimate how often a chunk of the source is read."""
+    chunks = getattr(source.array, "chunks", None)
+    if chunks is None:
+        return 1.0
+    often = 1.0
+    for axis, size, length in zip(source.order, region, source.shape, strict=True):
+        if size < length and size % chunks[axis]:
+            often *= max(1.0, min(chunks[axis], length) / size)
+    return often
+
+
+def _bytes_of(source: Source, region: Sequence[int]) -> int:
+    """Return the bytes of a region of a source, or of as much of it as there is."""
+    return source.dtype.itemsize * math.prod(map(min, region, source.shape))
+
+
+def _at_least(length: int, step: int) -> int:
+    """Return the least multiple of a step that covers a length."""
+    return -(-length // step) * step
+
+
+def _attributes(
+    source: Source, levels: Sequence[Level], name: str, scale: Sequence[float], shift: Sequence[float],
+    units: Mapping[str, str], func: str, settings: Mapping[str, Any], version: str,
+) -> dict[str, Any]:  # fmt: skip
+    """Write the metadata of OME-Zarr, by its specifications 0.4 and 0.5 (multiscales)."""
+    axes = []
+    for letter in source.axes:
+        axis = {"name": letter, "type": KINDS[letter]}
+        if letter in units:
+            axis["unit"] = units[letter]
+        axes.append(axis)
+    datasets = []
+    for position, level in enumerate(levels):
+        # An element of a level lies in the middle of those that it stands for.
+        steps = [size * factor for size, factor in zip(scale, level.block, strict=True)]
+        offsets = [
+            start + size * (factor - 1) / 2 for start, size, factor in zip(shift, scale, level.block, strict=True)
+        ]
+        datasets.append(
+            {
+                "path": str(position),
+                "coordinateTransformations": [
+                    {"type": "scale", "scale": steps},
+                    {"type": "translation", "translation": offsets},
+                ],
+            }
+        )
+    image = {
+        "name": name,
+        "axes": axes,
+        "datasets": datasets,
+        "type": func,
+        "metadata": {
+            "description": "every level is made of the elements of the first, by blocks that do not overlap",
+            "method": "pooling.pyramid",
+            "version": __version__,
+            "kwargs": dict(settings),
+        },
+    }
+    if version == "0.4":
+        return {"multiscales": [{"version": version, **image}]}
+    return {"ome": {"version": version, "multiscales": [image]}}
+
+
+# ---------------------------------------------------------------------------------------------------------------------
+# Writing
+
+
+class _Journal:
+    """Which regions are done: a line for each, in a file that one process at a time may write."""
+
+    def __init__(self, path: Path) -> None:
+        self._file = open(path, "a+", encoding="ascii")  # noqa: SIM115  closed by close()
+        try:
+            import fcntl
+
+            fcntl.flock(self._file, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        except ImportError:  # a system without it
+            pass
+        except BlockingIOError:
+            self._file.close()
+            raise refused(
+                BlockingIOError,
+                FUNCTION,
+                f"another process is writing {str(path.parent)!r}",
+                "wait for it, or name another store",
+            ) from None
+
+    def done(self) -> set[int]:
+        """Return the regions that were done, without a last line that was cut off."""
+        self._file.seek(0)
+        lines = self._file.read().split("\n")[:-1]
+        return {int(line) for line in lines if line.isdigit()}
+
+    def add(self, region: int) -> None:
+        """Remember that everything of a region was written."""
+        self._file.write(f"{region}\n")
+        self._file.flush()
+        os.fsync(self._file.fileno())
+
+    def close(self) -> None:
+        """Let others write."""
+        self._file.close()
+
+
+def _array(group: Any, path: str, image: Image, level: Level, chunk: Any, shard: Any) -> Any:
+    """Make an array, or open the one that an earlier call made."""
+    if path in group:
+        return group[path]
+    settings: dict[str, Any] = {}
+    if image.zarr_format == 3:
+        settings = {"shards": shard, "dimension_names": list(image.source.axes)}
+    else:
+        settings = {"chunk_key_encoding": {"name": "v2", "separator": "/"}}
+    nodata = image.reduction["nodata"]
+    return group.create_array(
+        path,
+        shape=level.shape,
+        dtype=image.source.dtype,
+        chunks=chunk,
+        compressors=image.compressors,
+        fill_value=image.source.dtype.type(0 if nodata is None else nodata),
+        **settings,
+    )
+
+
+def _write(image: Image, draft: Path, progress: Progress) -> None:
+    """Write all levels into a folder, or what an earlier call left to be written."""
+    aside = draft / "pooling"
+    group: Any = zarr.open_group(draft, mode="a", zarr_format=image.zarr_format)
+    rest = zarr.open_group(aside, mode="a", zarr_format=image.zarr_format)
+    journal = _Journal(aside / "journal")
+    try:
+        done = journal.done()
+        arrays, gathered = [], []
+        shape = image.source.shape
+        for position, level in enumerate(image.levels):
+            shard = level.shard if level.shard != level.chunk else None
+            arrays.append(_array(group, str(position), image, level, level.chunk, shard))
+            piece = tuple(
+                min(-(-size // step), length)
+                for size, step, length in zip(image.region, level.block, level.shape, strict=True)
+            )
+            gathers = not level.is_whole(image.region, shape)
+            gathered.append(_array(rest, str(position), image, level, piece, None) if gathers else None)
+        regions = list(_regions(shape, image.region, image.levels[-1].block))
+        pieces = sum(math.prod(-(-n // s) for n, s in zip(level.shape, level.shard, strict=True))
+                     for level, kept in zip(image.levels, gathered, strict=True) if kept is not None)  # fmt: skip
+        total = len(regions) + pieces
+        for number, region in enumerate(regions):
+            progress(number, total, "reducing")
+            if number in done:
+                continue
+            block = _read(image.source, region)
+            made = [block, *(pyramid(block, image.steps, **image.reduction) if image.steps else [])]
+            for level, array, kept, values in zip(image.levels, arrays, gathered, made, strict=True):
+                (array if kept is None else kept)[level.place(region)] = values
+            del block, made
+            image.source.let_go()
+            journal.add(number)
+        number = len(regions)
+        for level, array, kept in zip(image.levels, arrays, gathered, strict=True):
+            if kept is None:
+                continue
+            for place in level.pieces():
+                progress(number, total, "gathering levels")
+                array[place] = kept[place]
+                number += 1
+        group.attrs.update(image.attributes)
+        progress(total, total, "done")
+    finally:
+        journal.close()
+    shutil.rmtree(aside)
+
+
+def _read(source: Source, region: Sequence[slice]) -> AnyArray:
+    """Read a part of the source, or say which one could not be read."""
+    try:
+        return source.read(region)
+    except Exception as error:  # of any kind: files are decoded
+        where = ", ".join(f"{part.start}:{part.stop}" for part in region)
+        raise refused(OSError, FUNCTION, f"the source cannot be read at [{where}] ({first_line(error)})") from error
+
+
+def _put_in_place(draft: Path, target: Path) -> None:
+    """Give a whole folder the name of the target; what was there before goes when the new one is there."""
+    if target.exists():
+        old = target.with_name(f"{target.name}.old-{secrets.token_hex(6)}")
+        os.rename(target, old)
+        os.rename(draft, target)
+        shutil.rmtree(old) if old.is_dir() and not old.is_symlink() else old.unlink()
+    else:
+        os.rename(draft, target)
+
+
+def write_multiscales(
+    source: Any,
+    store: str | os.PathLike[str],
+    *,
+    axes: str | Sequence[str] | None = None,
+    factors: int | Sequence[int] | Sequence[Sequence[int]] | Mapping[str, int] = 2,
+    levels: int | None = None,
+    func: Reduction = "mean",
+    nodata: float | None = None,
+    min_valid: float = 0.0,
+    rounding: Rounding = "half_even",
+    exact: bool = False,
+    scale: float | Sequence[float] | Mapping[str, float] = 1.0,
+    translation: float | Sequence[float] | Mapping[str, float] = 0.0,
+    units: str | Mapping[str, str] | None = None,
+    name: str | None = None,
+    ome_version: str = "0.5",
+    chunks: Sequence[int] | None = None,
+    shards: Sequence[int] | None = None,
+    compressors: Any = "auto",
+    memory: int = MEMORY,
+    overwrite: bool = False,
+    progress: Progress | None = None,
+) -> Path:
+    """Write an array and its pyramid as an OME-Zarr image, however large it is.
+
+    Parameters
+    ----------
+    source : ndarray, zarr.Array or path
+        An array (``numpy.load(..., mmap_mode="r")`` and ``numpy.memmap`` are read part by part), or the path of a file
+        .npy or .tif, or of a folder of Zarr.
+    store : path
+        The folder to write, which must not exist unless `overwrite`.
+    axes : str or sequence of str, optional
+        A letter for each axis of the source: t, c, z, y and x. They are written in this order, whatever theirs is. By
+        default those that a TIFF or OME-Zarr names.
+    factors : int, sequence, sequence of sequences, or mapping of letters
+        By how much each level is smaller than the one before: on all axes of space, on each axis of the image, for each
+        level on each, or by letter (1 for those that are left out).
+    levels : int, optional
+        Levels behind the original; by default until one chunk holds all of a map or volume, or one element would stand
+        for more than `memory`.
+    func, nodata, min_valid, rounding, exact
+        As in `pooling.pyramid`, for results of the dtype of the source.
+    scale, translation : float, sequence or mapping of letters
+        Size of an element of the source, and where the middle of its first one lies: on all axes of space, on each axis
+        of the image, or by letter. Others have 1 and 0.
+    units : str or mapping of letters, optional
+        Such as "micrometer": of all axes of space, or by letter.
+    name : str, optional
+        Of the image; that of the folder by default.
+    ome_version : {"0.5", "0.4"}
+        0.5 is Zarr v3 with shards, 0.4 Zarr v2.
+    chunks, shards : sequence of int, optional
+        Sizes on each axis of the image; by default chunks of 512 on two axes of space and of 64 on three (1024 and 128
+        in 0.4), and shards of 8 and of 4 chunks on each of them.
+    compressors
+        What ``zarr.create_array`` takes; zarr's own choice by default.
+    memory : int
+        Bytes of the source that are worked on at a time. The process needs three to four times as many beside what its
+        libraries take; the smallest level must not stand for more in one element.
+    overwrite : bool
+        Whether to replace `store`, when the new one is whole, and to throw away what a call with other arguments left.
+    progress : callable, optional
+        Told how many parts are done, of how many, and what is next.
+
+    Returns
+    -------
+    Path
+        The folder.
+
+    Raises
+    ------
+    FileExistsError
+        If `store` exists, or holds the unfinished image of another call.
+    OSError
+        If something cannot be read or written. What was written stays.
+    TypeError, ValueError
+        If an argument is of the wrong kind or value.
+
+    Notes
+    -----
+    Until it is whole, the image lies in a folder named as `store` with ``.unfinished`` behind it. Whatever ends the
+    call, the same call goes on where it was. Each level is ``pooling.block_reduce`` of the source, to the bit: no level
+    is made of rounded means. Its translation in the metadata is that of the middle of its first block, ``(factor - 1) /
+    2`` elements of the source, so that levels do not shift in viewers.
+
+    Examples
+    --------
+    >>> import numpy as np, tempfile, zarr
+    >>> target = write_multiscales(np.zeros((40, 300, 300), np.uint8), tempfile.mkdtemp() + "/image.zarr", axes="zyx")
+    >>> [array.shape for _, array in sorted(zarr.open_group(target).arrays())]
+    [(40, 300, 300), (20, 150, 150), (10, 75, 75), (5, 38, 38)]
+    """
+    target = _target(store, flag(FUNCTION, "overwrite", overwrite))
+    version = word(FUNCTION, "ome_version", ome_version, ("0.5", "0.4"))
+    room = whole_between(FUNCTION, "memory", memory, 1 << 16, 1 << 50, "use about 2**27")
+    with open_source(source, axes) as opened:
+        image = _image(
+            opened, factors, levels, func, nodata, min_valid, rounding, flag(FUNCTION, "exact", exact), scale,
+            translation, units, name or target.name.partition(".")[0], version, chunks, shards, compressors, room,
+        )  # fmt: skip
+        draft = target.with_name(f"{target.name}.unfinished")
+        try:
+            _prepare(draft, image.mark(), overwrite)
+            _write(image, draft, progress or (lambda done, total, what: None))
+            _put_in_place(draft, target)
+        except OSError as error:
+            if error.errno is None or hasattr(error, "refusal"):
+                raise
+            number = error.errno
+            raise refused(
+                lambda sentence: OSError(number, sentence),
+                FUNCTION,
+                f"{str(target)!r} cannot be written ({error.strerror})",
+                f"what is done stays in {str(draft)!r}, and the same call goes on with it",
+            ) from error
+    return target
+
+
+def _target(store: Any, overwrite: bool) -> Path:
+    """Check where to write."""
+    if not isinstance(store, (str, os.PathLike)):
+        raise type_error(
+            FUNCTION,
+            f"store of type {type(store).__name__} is no path",
+            "give that of a folder, which can be renamed when it is whole, and copy it to other stores",
+        )
+    target = Path(os.path.abspath(store))
+    if not target.parent.is_dir():
+        raise refused(FileNotFoundError, FUNCTION, f"there is no folder {str(target.parent)!r} for the store")
+    if os.path.lexists(target) and not overwrite:
+        raise refused(FileExistsError, FUNCTION, f"{str(target)!r} exists", "name another store, or say overwrite=True")
+    return target
+
+
+def _prepare(draft: Path, mark: str, overwrite: bool) -> None:
+    """Make the folder to write into, or accept that of an earlier call."""
+    file = draft / "pooling" / "call.json"
+    if draft.exists():
+        known = file.read_text("utf-8") if file.is_file() else ""
+        if known == mark:
+            return
+        if known or any(draft.iterdir()):
+            if not overwrite:
+                raise refused(
+                    FileExistsError,
+                    FUNCTION,
+                    f"{str(draft)!r} holds what a call with other arguments, or of another source, has begun",
+                    "call it again to go on, or say overwrite=True to throw it away",
+                )
+            if file.parent.is_dir():
+                _Journal(file.with_name("journal")).close()  # refused while another process writes it
+            shutil.rmtree(draft)
+    file.parent.mkdir(parents=True, exist_ok=True)
+    file.write_text(mark, "utf-8")
+
+
+def _image(
+    source: Source, factors: Any, levels: Any, func: Any, nodata: Any, min_valid: Any, rounding: Any, exact: bool,
+    scale: Any, translation: Any, units: Any, name: str, version: str, chunks: Any, shards: Any, compressors: Any,
+    memory: int,
+) -> Image:  # fmt: skip
+    """Check the arguments."""
+    letters, shape = source.axes, source.shape
+    if 0 in shape:
+        raise value_error(FUNCTION, f"the source has no elements: its shape is {shape}")
+    dtype = dtype_name(source.dtype)
+    if dtype == "bfloat16":
+        raise type_error(FUNCTION, "the source has dtype bfloat16, which Zarr does not have", "convert it to float32")
+    space = [position for position, letter in enumerate(letters) if KINDS[letter] == "space"]
+    steps = _factors(factors, letters)
+    edge = SPATIAL_CHUNKS[len(space)][0]
+    blocks = pyramid_factors(FUNCTION, shape, steps, levels, space, "partial")
+    if levels is None and not _by_level(steps):
+        last = next(
+            (n for n, block in enumerate(blocks, 1) if all(-(-shape[axis] // block[axis]) <= edge for axis in space)),
+            len(blocks),
+        )
+        blocks = [] if all(shape[axis] <= edge for axis in space) else blocks[:last]
+        blocks = [block for block in blocks if _bytes_of(source, block) <= memory]
+    reduction = {"func": func, "nodata": nodata, "min_valid": min_valid, "rounding": rounding}
+    stand_in = np.broadcast_to(np.zeros((), source.dtype), shape)
+    call = prepared(FUNCTION, stand_in, blocks[-1] if blocks else 1, **reduction)
+    if call.dtype != source.dtype:
+        raise value_error(
+            FUNCTION,
+            f"of {dtype} gives {call.dtype.name}, and the levels of an image have one dtype",
+            f"convert the source to {call.dtype.name}, or use another func",
+            argument=("func", func),
+        )
+    reduction |= {"func": call.reduction.name, "nodata": call.nodata}
+    arrays = _layout(source, blocks, chunks, shards, version == "0.5")
+    sizes = _by_letter("scale", scale, letters, 1.0)
+    if any(not 0 < size < math.inf for size in sizes):
+        raise value_error(FUNCTION, "must be finite and above 0", argument=("scale", scale))
+    shift = _by_letter("translation", translation, letters, 0.0)
+    if not all(map(math.isfinite, shift)):
+        raise value_error(FUNCTION, "must be finite", argument=("translation", translation))
+    words = {letter: units for letter in letters if KINDS[letter] == "space"} if isinstance(units, str) else units or {}
+    if not isinstance(words, Mapping) or not all(isinstance(unit, str) for unit in words.values()):
+        raise type_error(FUNCTION, "must be a word, or a mapping of letters to words", argument=("units", units))
+    shown = {key: value if value == value else "NaN" for key, value in reduction.items() if value is not None}
+    attributes = _attributes(
+        source, arrays, name, sizes, shift, words, call.reduction.name, {**shown, "exact": exact}, version
+    )
+    return Image(
+        source,
+        tuple(arrays),
+        _region_of(source, arrays, memory),
+        {**reduction, "exact": exact},
+        3 if version == "0.5" else 2,
+        compressors,
+        attributes,
+    )
+
+
+def _by_level(factors: Any) -> bool:
+    several = sequence(factors)
+    return several is not None and any(sequence(entry) is not None for entry in several)
+
+
+def _factors(factors: Any, letters: str) -> Any:
+    """Read factors by letters; others as they are."""
+    if not isinstance(factors, Mapping):
+        return factors
+    unknown = [letter for letter in factors if letter not in letters]
+    if unknown:
+        raise value_error(
+            FUNCTION,
+            f"names {short_repr(unknown[0])}, and the axes are {', '.join(map(repr, letters))}",
+            argument=("factors", dict(factors)),
+        )
+    return tuple(factors.get(letter, 1) for letter in letters)
+
+
+def _by_letter(name: str, value: Any, letters: str, otherwise: float) -> list[float]:
+    """Return a number for each axis."""
+    if isinstance(value, Mapping):
+        unknown = [letter for letter in value if letter not in letters]
+        if unknown:
+            raise value_error(
+                FUNCTION,
+                f"names {short_repr(unknown[0])}, and the axes are {', '.join(map(repr, letters))}",
+                argument=(name, dict(value)),
+            )
+        return [real(FUNCTION, name, value.get(letter, otherwise), argument=value) for letter in letters]
+    several = sequence(value)
+    if several is None:
+        number = real(FUNCTION, name, value)
+        return [number if KINDS[letter] == "space" else otherwise for letter in letters]
+    space = [KINDS[letter] == "space" for letter in letters]
+    if len(several) not in (len(letters), sum(space)):
+        raise value_error(
+            FUNCTION,
+            f"must have one number for each of {counted(len(letters), 'axis', 'axes')}, or of {sum(space)} of space",
+            argument=(name, value),
+        )
+    numbers = iter([real(FUNCTION, name, entry, argument=short_repr(value)) for entry in several])
+    return [next(numbers) if len(several) == len(letters) or is_space else otherwise for is_space in space]
+
+
+# ---------------------------------------------------------------------------------------------------------------------
+# Reading again, for pictures
+
+MOST_SHOWN = 1024
+"""Elements of a plane on each axis that are shown; of more, every so many."""
+LOUPE = 8
+"""Elements of the level of the loupe that it shows on each axis."""
+
+
+def shown_levels(store: str | os.PathLike[str]) -> list[ShownLevel]:
+    """Read a plane of each level of an OME-Zarr image, in the middle of the others, to be drawn."""
+    group: Any = zarr.open_group(os.fspath(store), mode="r")
+    attributes: dict[str, Any] = dict(group.attrs)
+    image = attributes.get("ome", attributes)["multiscales"][0]
+    letters = "".join(axis["name"] for axis in image["axes"])
+    levels = []
+    for dataset in image["datasets"]:
+        scale, shift = (list(map(float, each[each["type"]])) for each in dataset["coordinateTransformations"])
+        levels.append((dataset["path"], group[dataset["path"]], scale, shift))
+    y, x = letters.index("y"), letters.index("x")
+    _, original, scale, shift = levels[0]
+    middle = [start + size * (length - 1) / 2 for start, size, length in zip(shift, scale, original.shape, strict=True)]
+
+    def plane(array: Any, scale: list[float], shift: list[float], rows: slice, columns: slice) -> Plane:
+        place: list[Any] = [
+            min(max(round((at - start) / size), 0), length - 1)
+            for at, start, size, length in zip(middle, shift, scale, array.shape, strict=True)
+        ]
+        place[y], place[x] = rows, columns
+        elements = np.asarray(array[tuple(place)])
+        return Plane(
+            elements if y < x else elements.T,
+            (scale[y] * (rows.step or 1), scale[x] * (columns.step or 1)),
+            (shift[y] + scale[y] * rows.start, shift[x] + scale[x] * columns.start),
+        )
+
+    wholes = []
+    for _, array, scale, shift in levels:
+        every = [max(1, -(-array.shape[axis] // MOST_SHOWN)) for axis in (y, x)]
+        parts = [slice(0, array.shape[axis], step) for axis, step in zip((y, x), every, strict=True)]
+        wholes.append(plane(array, scale, shift, *parts))
+    # The loupe lies where neighbours differ most, in a level that is small enough to look at.
+    depth = max([n for n, each in enumerate(levels) if min(each[1].shape[y], each[1].shape[x]) >= LOUPE], default=0)
+    centre = _most_varied(wholes[depth])
+    half = [LOUPE / 2 * levels[min(depth, 3)][2][axis] for axis in (y, x)]
+    shown = []
+    for (path, array, scale, shift), whole in zip(levels, wholes, strict=True):
+        parts = []
+        for axis, at, reach in zip((y, x), centre, half, strict=True):
+            start = math.floor((at - reach - shift[axis]) / scale[axis] + 0.5)
+            stop = math.ceil((at + reach - shift[axis]) / scale[axis] + 0.5)
+            length = array.shape[axis]
+            start = min(max(start, 0), length - 1)
+            parts.append(slice(start, max(min(stop, length), start + 1)))
+        shown.append(
+            ShownLevel(
+                path,
+                "×".join(map(str, array.shape)),
+                ", ".join(f"{letter} {size:g}" for letter, size in zip(letters, scale, strict=True)),
+                ", ".join(f"{letter} {start:g}" for letter, start in zip(letters, shift, strict=True)),
+                whole,
+                plane(array, scale, shift, *parts),
+            )
+        )
+    return shown
+
+
+def _most_varied(plane: Plane) -> tuple[float, float]:
+    """Return where neighbours differ most."""
+    elements = plane.elements
+    found = np.zeros(elements.shape)
+    for axis in (0, 1):
+        before, behind = np.split(elements, [1], axis=axis)[1], np.delete(elements, -1, axis=axis)
+        differs = np.abs(before.astype(np.float64) - behind.astype(np.float64))
+        where = [slice(None)] * 2
+        where[axis] = slice(1, None)
+        found[tuple(where)] += np.where(np.isfinite(differs), differs, 0)
+    row, column = np.unravel_index(int(found.argmax()), found.shape)
+    return plane.first[0] + plane.step[0] * float(row), plane.first[1] + plane.step[1] * float(column)

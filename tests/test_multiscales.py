@@ -1,0 +1,568 @@
+"""OME-Zarr images: levels against originals, metadata against other readers, and calls that end early."""
+
+import json
+import os
+import signal
+import subprocess
+import sys
+import time
+
+import numpy as np
+import pytest
+
+import pooling
+from pooling import cli
+
+zarr = pytest.importorskip("zarr")
+
+from pooling.zarr import write_multiscales  # noqa: E402  without zarr there is nothing to import
+
+SMALL = {"chunks": (8, 8, 8), "shards": (16, 16, 16), "memory": 1 << 16}
+"""So that small volumes are written in several regions, and levels of them gathered."""
+
+
+def volume(shape=(50, 61, 74), dtype="uint16", seed=0):
+    random = np.random.default_rng(seed)
+    if np.dtype(dtype).kind == "f":
+        return random.standard_normal(shape).astype(dtype)
+    return random.integers(0, min(60_000, np.iinfo(dtype).max), shape).astype(dtype)
+
+
+def levels_of(path):
+    group = zarr.open_group(path, mode="r")
+    return [np.asarray(group[name]) for name in sorted(group.array_keys(), key=int)]
+
+
+def image_of(path):
+    attributes = dict(zarr.open_group(path, mode="r").attrs)
+    return attributes.get("ome", attributes)["multiscales"][0]
+
+
+def exact_means(array, factor):
+    """Means of blocks in whole numbers, ties to even."""
+    padded_shape = [-(-size // factor) * factor for size in array.shape]
+    sums = np.zeros(padded_shape, np.int64)
+    ones = np.zeros(padded_shape, np.int64)
+    sums[tuple(map(slice, array.shape))] = array
+    ones[tuple(map(slice, array.shape))] = 1
+    split = [part for size in padded_shape for part in (size // factor, factor)]
+    inner = tuple(range(1, 2 * array.ndim, 2))
+    sums, counts = sums.reshape(split).sum(inner), ones.reshape(split).sum(inner)
+    quotients, rests = np.divmod(sums, counts)
+    return quotients + ((2 * rests > counts) | ((2 * rests == counts) & (quotients % 2 == 1)))
+
+
+@pytest.mark.parametrize(("version", "dtype"), [("0.5", "uint8"), ("0.5", "int16"), ("0.4", "uint16")])
+def test_no_pixel_of_an_integer_pyramid_is_wrong(tmp_path, version, dtype):
+    array = volume(dtype=dtype)
+    arguments = SMALL if version == "0.5" else {"chunks": (16, 16, 16), "memory": 1 << 16}
+    target = write_multiscales(array, tmp_path / "a.zarr", axes="zyx", levels=4, ome_version=version, **arguments)
+    made = levels_of(target)
+    np.testing.assert_array_equal(made[0], array)
+    for level in range(1, 5):
+        assert made[level].dtype == array.dtype
+        np.testing.assert_array_equal(made[level], exact_means(array, 2**level))
+    assert os.listdir(tmp_path) == ["a.zarr"]
+    assert not (target / "pooling").exists()
+
+
+@pytest.mark.parametrize(
+    ("func", "arguments"),
+    [
+        ("mean", {"nodata": 3, "min_valid": 0.4, "rounding": "half_up"}),
+        ("mode", {"nodata": 0, "exact": True}),
+        ("mode", {"nodata": 0}),
+        ("median", {}),
+        ("max", {}),
+        ("first", {}),
+    ],
+)
+def test_levels_are_those_of_the_array_in_memory(tmp_path, func, arguments):
+    array = (volume((50, 61, 70), "uint8") % 7).astype(np.uint8)
+    target = write_multiscales(array, tmp_path / "a.zarr", axes="zyx", levels=3, func=func, **arguments, **SMALL)
+    expected = [array, *pooling.pyramid(array, 2, 3, func, **arguments)]
+    for one, other in zip(levels_of(target), expected, strict=True):
+        np.testing.assert_array_equal(one, other)
+
+
+@pytest.mark.parametrize("func", ["mean", "std", "rms"])
+def test_floats_are_equal_to_the_bit(tmp_path, func):
+    array = volume((49, 65, 66), "float32")  # with less than a block of the smallest level at the ends
+    array[10:20, 10:20] = np.nan
+    target = write_multiscales(array, tmp_path / "a.zarr", axes="zyx", levels=3, func=func, nodata=np.nan, **SMALL)
+    for one, other in zip(levels_of(target)[1:], pooling.pyramid(array, 2, 3, func, nodata=np.nan), strict=True):
+        assert one.tobytes() == other.tobytes()
+
+
+def test_factors_by_letter_and_by_level(tmp_path):
+    array = volume((20, 40, 40), "uint8")
+    one = write_multiscales(array, tmp_path / "a.zarr", axes="zyx", levels=2, factors={"y": 2, "x": 4})
+    assert [level.shape for level in levels_of(one)] == [(20, 40, 40), (20, 20, 10), (20, 10, 3)]
+    other = write_multiscales(array, tmp_path / "b.zarr", axes="zyx", factors=[(1, 2, 2), (2, 2, 2)])
+    assert [level.shape for level in levels_of(other)] == [(20, 40, 40), (20, 20, 20), (10, 10, 10)]
+    datasets = image_of(other)["datasets"]
+    assert [each["coordinateTransformations"][0]["scale"] for each in datasets] == [[1, 1, 1], [1, 2, 2], [2, 4, 4]]
+    assert [each["coordinateTransformations"][1]["translation"] for each in datasets] == [
+        [0, 0, 0],
+        [0, 0.5, 0.5],
+        [0.5, 1.5, 1.5],
+    ]
+
+
+@pytest.mark.parametrize("version", ["0.5", "0.4"])
+def test_metadata(tmp_path, version):
+    array = volume((3, 2, 40, 50, 60), "uint8")
+    target = write_multiscales(
+        array,
+        tmp_path / "cells.ome.zarr",
+        axes="tczyx",
+        levels=2,
+        scale={"t": 30.0, "z": 2.0, "y": 0.5, "x": 0.5},
+        translation={"z": 100.0},
+        units={"t": "second", "z": "micrometer", "y": "micrometer", "x": "micrometer"},
+        ome_version=version,
+    )
+    image = image_of(target)
+    assert image["name"] == "cells"
+    assert image["axes"] == [
+        {"name": "t", "type": "time", "unit": "second"},
+        {"name": "c", "type": "channel"},
+        {"name": "z", "type": "space", "unit": "micrometer"},
+        {"name": "y", "type": "space", "unit": "micrometer"},
+        {"name": "x", "type": "space", "unit": "micrometer"},
+    ]
+    last = image["datasets"][2]["coordinateTransformations"]
+    assert last == [
+        {"type": "scale", "scale": [30, 1, 8, 2, 2]},
+        {"type": "translation", "translation": [0, 0, 103, 0.75, 0.75]},
+    ]
+    assert levels_of(target)[2].shape == (3, 2, 10, 13, 15)
+    array0 = zarr.open_group(target, mode="r")["0"]
+    assert array0.metadata.zarr_format == (3 if version == "0.5" else 2)
+    if version == "0.4":
+        assert json.loads((target / "0" / ".zarray").read_text())["dimension_separator"] == "/"
+        assert "multiscales" in json.loads((target / ".zattrs").read_text())
+    else:
+        assert array0.metadata.dimension_names == ("t", "c", "z", "y", "x")
+        assert json.loads((target / "zarr.json").read_text())["attributes"]["ome"]["version"] == "0.5"
+
+
+def test_levels_do_not_shift(tmp_path):
+    """A plane y = a + b * x keeps its numbers where the metadata say that elements lie."""
+    heights = np.add.outer(3.0 * np.arange(64), 5.0 * np.arange(48))
+    target = write_multiscales(
+        heights, tmp_path / "a.zarr", axes="yx", levels=3, scale=[0.5, 2.0], translation=[7.0, -3.0]
+    )
+    for level, dataset in zip(levels_of(target), image_of(target)["datasets"], strict=True):
+        scale, shift = (each[each["type"]] for each in dataset["coordinateTransformations"])
+        y, x = (start + size * np.arange(n) for start, size, n in zip(shift, scale, level.shape, strict=True))
+        np.testing.assert_allclose(level, np.add.outer(3 * (y - 7) / 0.5, 5 * (x + 3) / 2), rtol=1e-12)
+
+
+@pytest.mark.parametrize("version", ["0.5", "0.4"])
+def test_other_libraries_read_it(tmp_path, version):
+    array = volume((40, 50, 60), "uint8")
+    target = write_multiscales(
+        array, tmp_path / "a.zarr", axes="zyx", levels=2, scale=[2, 1, 1], units="micrometer", ome_version=version
+    )
+    expected = [array, *pooling.pyramid(array, levels=2)]
+    ngff_zarr = pytest.importorskip("ngff_zarr")
+    images = ngff_zarr.from_ngff_zarr(target, validate=False).images
+    for image, level, factor in zip(images, expected, (1, 2, 4), strict=True):
+        np.testing.assert_array_equal(np.asarray(image.data), level)
+        assert list(image.dims) == ["z", "y", "x"]
+        assert image.scale == {"z": 2 * factor, "y": factor, "x": factor}
+        assert image.translation == {"z": factor - 1, "y": (factor - 1) / 2, "x": (factor - 1) / 2}
+    reader, location = pytest.importorskip("ome_zarr.reader"), pytest.importorskip("ome_zarr.io")
+    node = next(iter(reader.Reader(location.parse_url(target))()))
+    for read, level in zip(node.data, expected, strict=True):
+        np.testing.assert_array_equal(np.asarray(read), level)
+    assert [axis["name"] for axis in node.metadata["axes"]] == ["z", "y", "x"]
+
+
+@pytest.mark.parametrize("version", ["0.5", "0.4"])
+def test_the_official_schema_accepts_it(tmp_path, version):
+    jsonschema = pytest.importorskip("jsonschema")
+    validate = pytest.importorskip("ngff_zarr.validate")
+    assert jsonschema is not None
+    target = write_multiscales(
+        volume((20, 30, 40), "uint8"), tmp_path / "a.zarr", axes="zyx", levels=2, ome_version=version
+    )
+    attributes = dict(zarr.open_group(target, mode="r").attrs)
+    validate.validate(attributes, version=version)
+    broken = json.loads(json.dumps(attributes))
+    broken.get("ome", broken)["multiscales"][0]["axes"][0]["name"] = 3
+    with pytest.raises(jsonschema.ValidationError):
+        validate.validate(broken, version=version)
+
+
+# ---------------------------------------------------------------------------------------------------------------------
+# Sources
+
+
+def test_sources(tmp_path):
+    array = volume((20, 40, 44), "uint16")
+    expected = pooling.pyramid(array, levels=2)
+
+    def check(source, name, **arguments):
+        made = levels_of(write_multiscales(source, tmp_path / name, levels=2, **arguments))
+        np.testing.assert_array_equal(made[0], array)
+        for one, other in zip(made[1:], expected, strict=True):
+            np.testing.assert_array_equal(one, other)
+
+    np.save(tmp_path / "a.npy", array)
+    check(tmp_path / "a.npy", "of_npy.zarr", axes="zyx")
+    check(np.load(tmp_path / "a.npy", mmap_mode="r"), "of_map.zarr", axes="zyx")
+    check(np.asfortranarray(array).astype(">u2"), "of_swapped.zarr", axes="zyx")
+    check(array.transpose(2, 1, 0), "of_xyz.zarr", axes="xyz")
+    held = zarr.create_array(tmp_path / "plain", data=array, chunks=(8, 16, 16), dimension_names=["z", "y", "x"])
+    check(held, "of_array.zarr")
+    check(tmp_path / "plain", "of_folder.zarr")
+    check(tmp_path / "of_npy.zarr", "of_image.zarr")
+    tifffile = pytest.importorskip("tifffile")
+    for compression in (None, "zlib"):
+        path = tmp_path / f"{compression}.tif"
+        tifffile.imwrite(path, array, metadata={"axes": "ZYX"}, compression=compression)
+        check(path, f"of_{compression}.zarr")
+    colours = tmp_path / "colours.tif"
+    tifffile.imwrite(colours, volume((30, 40, 3), "uint8"), photometric="rgb")
+    made = levels_of(write_multiscales(colours, tmp_path / "colours.zarr", levels=1))
+    np.testing.assert_array_equal(
+        made[1], pooling.block_reduce(volume((30, 40, 3), "uint8").transpose(2, 0, 1), (1, 2, 2))
+    )
+
+
+def test_sources_that_are_cut_off(tmp_path):
+    tifffile = pytest.importorskip("tifffile")
+    array = volume((40, 40, 40), "uint8")
+    np.save(tmp_path / "a.npy", array)
+    tifffile.imwrite(tmp_path / "a.tif", array, metadata={"axes": "ZYX"})
+    tifffile.imwrite(tmp_path / "b.tif", array, metadata={"axes": "ZYX"}, compression="zlib")
+    for name in ("a.npy", "a.tif", "b.tif"):
+        path = tmp_path / name
+        os.truncate(path, path.stat().st_size // 2)
+        with pytest.raises((ValueError, OSError)) as caught:
+            write_multiscales(path, tmp_path / "out.zarr", axes="zyx")
+        assert str(caught.value).startswith("write_multiscales: ")
+        assert not (tmp_path / "out.zarr").exists()
+    (tmp_path / "c.npy").write_bytes(b"")
+    with pytest.raises(ValueError) as caught:
+        write_multiscales(tmp_path / "c.npy", tmp_path / "out.zarr", axes="zyx")
+    assert "c.npy' is cut off, or no array" in str(caught.value)
+
+
+# ---------------------------------------------------------------------------------------------------------------------
+# Calls that end early
+
+WRITE = """
+import os, signal, sys
+import numpy as np
+from pooling.zarr import write_multiscales
+
+last = int(sys.argv[3])
+
+def progress(done, total, what):
+    if done == last:
+        os.kill(os.getpid(), signal.SIGKILL)
+
+write_multiscales(sys.argv[1], sys.argv[2], axes="zyx", levels=3, chunks=(8, 8, 8), shards=(16, 16, 16),
+                  memory=1 << 16, progress=progress)
+"""
+
+
+@pytest.mark.parametrize("last", [1, 7, "gathering"])
+def test_a_call_that_is_killed_goes_on_where_it_was(tmp_path, last):
+    array = volume((64, 100, 110), "uint8")
+    np.save(tmp_path / "a.npy", array)
+    steps = []
+    arguments = {"axes": "zyx", "levels": 3, **SMALL}
+    whole = write_multiscales(
+        tmp_path / "a.npy", tmp_path / "whole.zarr", progress=lambda *step: steps.append(step), name="out", **arguments
+    )
+    regions = sum(what == "reducing" for _, _, what in steps)
+    assert 8 < regions < len(steps) - 3
+    stop = regions + 2 if last == "gathering" else last
+    target, draft = tmp_path / "out.zarr", tmp_path / "out.zarr.unfinished"
+    died = subprocess.run([sys.executable, "-c", WRITE, tmp_path / "a.npy", target, str(stop)], check=False)
+    assert died.returncode == -signal.SIGKILL
+    assert not target.exists()
+    # What there is of it is no image to anybody.
+    assert "ome" not in dict(zarr.open_group(draft, mode="r").attrs)
+    done = (draft / "pooling" / "journal").read_text().split()
+    assert len(done) == min(stop, regions)
+    with pytest.raises(FileExistsError) as caught:
+        write_multiscales(tmp_path / "a.npy", target, axes="zyx", levels=2)
+    assert "holds what a call with other arguments, or of another source, has begun" in str(caught.value)
+    read = []
+    original = pooling.zarr._read
+    pooling.zarr._read = lambda source, region: read.append(region) or original(source, region)
+    try:
+        assert write_multiscales(tmp_path / "a.npy", target, **arguments) == target
+    finally:
+        pooling.zarr._read = original
+    assert len(read) == regions - len(done)
+    assert not draft.exists()
+    for one, other in zip(levels_of(target), levels_of(whole), strict=True):
+        np.testing.assert_array_equal(one, other)
+    assert image_of(target) == image_of(whole)
+
+
+def test_an_exception_leaves_nothing_that_looks_whole(tmp_path):
+    array = volume((64, 100, 110), "uint8")
+
+    def stop(done, total, what):
+        if done == 5:
+            raise KeyboardInterrupt
+
+    with pytest.raises(KeyboardInterrupt):
+        write_multiscales(array, tmp_path / "a.zarr", axes="zyx", levels=3, progress=stop, **SMALL)
+    assert not (tmp_path / "a.zarr").exists()
+    other = volume((64, 100, 110), "uint8", seed=1)
+    with pytest.raises(FileExistsError):
+        write_multiscales(other, tmp_path / "a.zarr", axes="zyx", levels=3, **SMALL)
+    target = write_multiscales(other, tmp_path / "a.zarr", axes="zyx", levels=3, overwrite=True, **SMALL)
+    np.testing.assert_array_equal(levels_of(target)[0], other)
+
+
+def test_stores_that_exist_are_kept(tmp_path):
+    array = volume((20, 20, 20), "uint8")
+    target = tmp_path / "a.zarr"
+    target.mkdir()
+    (target / "precious").write_text("kept")
+    with pytest.raises(FileExistsError) as caught:
+        write_multiscales(array, target, axes="zyx")
+    assert str(caught.value) == (
+        f"write_multiscales: {str(target)!r} exists; name another store, or say overwrite=True"
+    )
+    assert (target / "precious").read_text() == "kept"
+    # A call that fails replaces nothing.
+    with pytest.raises(KeyboardInterrupt):
+        write_multiscales(array, target, axes="zyx", overwrite=True, progress=interrupt)
+    assert (target / "precious").read_text() == "kept"
+    write_multiscales(array, target, axes="zyx", overwrite=True)
+    np.testing.assert_array_equal(levels_of(target)[0], array)
+    assert sorted(os.listdir(tmp_path)) == ["a.zarr"]
+
+
+def interrupt(*arguments):
+    raise KeyboardInterrupt
+
+
+FULL = """
+import resource, sys
+import numpy as np
+from pooling.zarr import write_multiscales
+
+resource.setrlimit(resource.RLIMIT_FSIZE, (20_000, resource.RLIM_INFINITY))
+try:
+    write_multiscales(sys.argv[1], sys.argv[2], axes="zyx", levels=2)
+except OSError as error:
+    print(error)
+"""
+
+
+def test_a_disk_that_is_full_is_a_sentence_and_nothing_is_lost(tmp_path):
+    """A limit on the size of files stands in for a disk: writing fails in the same place."""
+    array = volume((64, 100, 110), "uint8")
+    np.save(tmp_path / "a.npy", array)
+    target = tmp_path / "out.zarr"
+    ended = subprocess.run(
+        [sys.executable, "-c", FULL, tmp_path / "a.npy", target], check=True, capture_output=True, text=True
+    )
+    assert (
+        f"write_multiscales: {str(target)!r} cannot be written (File too large); what is done stays in" in ended.stdout
+    )
+    assert not target.exists()
+    write_multiscales(tmp_path / "a.npy", target, axes="zyx", levels=2)
+    np.testing.assert_array_equal(levels_of(target)[1], exact_means(array, 2))
+
+
+def test_two_processes_do_not_write_the_same_image(tmp_path):
+    array = volume((64, 100, 110), "uint8")
+
+    def other(done, total, what):
+        if done == 2:
+            with pytest.raises(BlockingIOError) as caught:
+                write_multiscales(array, tmp_path / "a.zarr", axes="zyx", levels=3, **SMALL)
+            said.append(str(caught.value))
+
+    said = []
+    write_multiscales(array, tmp_path / "a.zarr", axes="zyx", levels=3, progress=other, **SMALL)
+    assert len(said) == 1
+    assert "another process is writing" in said[0]
+
+
+MEASURE = """
+import resource, sys
+import numpy as np
+import pooling.zarr
+
+before = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
+pooling.zarr.write_multiscales(sys.argv[1], sys.argv[2], axes="zyx", memory=1 << 23)
+print((resource.getrusage(resource.RUSAGE_SELF).ru_maxrss - before) * 1024)
+"""
+
+
+def test_memory_is_bounded(tmp_path):
+    """Of a source of 128 MiB, 8 MiB at a time."""
+    array = np.lib.format.open_memmap(tmp_path / "a.npy", "w+", np.uint8, (512, 512, 512))
+    array[::3] = np.arange(512)
+    array.flush()
+    del array
+    ended = subprocess.run(
+        [sys.executable, "-c", MEASURE, tmp_path / "a.npy", tmp_path / "a.zarr"],
+        check=True, capture_output=True, text=True,
+    )  # fmt: skip
+    assert int(ended.stdout) < 80 << 20
+
+
+# ---------------------------------------------------------------------------------------------------------------------
+# Arguments
+
+
+@pytest.mark.parametrize(
+    ("arguments", "sentence"),
+    [
+        (
+            {"axes": None},
+            "the source does not say what its 3 axes are; give axes, one letter for each of them, such as",
+        ),
+        ({"axes": "yx"}, "axes='yx' names 2 axes, and the source has 3: (4, 5, 6); write one letter for each"),
+        ({"axes": "zzx"}, "axes='zzx' must be letters of t, c, z, y and x, each once"),
+        ({"axes": "tcx"}, "axes='tcx' must name two or three of z, y and x, as OME-Zarr has it"),
+        ({"axes": 3}, "axes=3 must be letters, not int; write 'zyx' or 'tcyx'"),
+        ({"factors": 0}, "factors=0 must be at least 1, not 0"),
+        ({"factors": {"q": 2}}, "factors={'q': 2} names 'q', and the axes are 'z', 'y', 'x'"),
+        ({"levels": -1}, "levels=-1 must be between 0 and"),
+        ({"func": "std"}, "func='std' of uint8 gives float64, and the levels of an image have one dtype; convert the"),
+        ({"func": "avg"}, "func='avg' must be one of"),
+        ({"nodata": 300}, "nodata=300 is no number of uint8, which holds the integers from 0 to 255"),
+        ({"scale": 0}, "scale=0 must be finite and above 0"),
+        ({"scale": [1, 2]}, "scale=[1, 2] must have one number for each of 3 axes, or of 3 of space"),
+        ({"translation": {"z": np.nan}}, "translation={'z': nan} must be finite"),
+        ({"ome_version": "0.6"}, "ome_version='0.6' must be '0.5' or '0.4'"),
+        ({"ome_version": "0.4", "shards": (8, 8, 8)}, "shards=(8, 8, 8) there are no shards in OME-Zarr 0.4"),
+        (
+            {"chunks": (4, 4, 4), "shards": (6, 8, 8)},
+            "shards=(6, 8, 8) must be multiples of chunks, which are (4, 4, 4)",
+        ),
+        ({"memory": 5}, "memory=5 must be between 65536 and"),
+        ({"overwrite": 1}, "overwrite=1 must be True or False, not int"),
+    ],
+)
+def test_sentences(tmp_path, arguments, sentence):
+    given = {"axes": "zyx", **arguments}
+    with pytest.raises((TypeError, ValueError)) as caught:
+        write_multiscales(np.zeros((4, 5, 6), np.uint8), tmp_path / "a.zarr", **given)
+    assert str(caught.value).startswith(f"write_multiscales: {sentence}")
+    assert os.listdir(tmp_path) == []
+
+
+def test_sources_and_stores_that_are_none(tmp_path):
+    array = np.zeros((4, 5, 6), np.uint8)
+    (tmp_path / "text.txt").write_text("no array")
+    (tmp_path / "empty").mkdir()
+    for source, kind, sentence in (
+        ([1, 2], TypeError, "source of type list is no array, zarr.Array or path"),
+        (np.ma.MaskedArray(array), TypeError, "source is a masked array; fill it"),
+        (tmp_path / "none.npy", FileNotFoundError, "there is no file or folder"),
+        (
+            tmp_path / "text.txt",
+            ValueError,
+            f"{str(tmp_path / 'text.txt')!r} is none of .npy, .tif and a folder of Zarr",
+        ),
+        (tmp_path / "empty", ValueError, f"{str(tmp_path / 'empty')!r} is no folder of Zarr"),
+        (np.zeros((0, 5, 6)), ValueError, "the source has no elements: its shape is (0, 5, 6)"),
+        (np.zeros((4, 5, 6), object), TypeError, "array has dtype object, which is not accepted"),
+    ):
+        with pytest.raises(kind) as caught:
+            write_multiscales(source, tmp_path / "a.zarr", axes="zyx")
+        assert str(caught.value).startswith(f"write_multiscales: {sentence}")
+    with pytest.raises(TypeError) as caught:
+        write_multiscales(array, zarr.storage.MemoryStore(), axes="zyx")
+    assert str(caught.value).startswith(
+        "write_multiscales: store of type MemoryStore is no path; give that of a folder"
+    )
+    with pytest.raises(FileNotFoundError) as caught:
+        write_multiscales(array, tmp_path / "no" / "a.zarr", axes="zyx")
+    assert str(caught.value).endswith("for the store")
+    with pytest.raises(ValueError) as caught:
+        write_multiscales(np.zeros((2**9, 2**9), np.uint8), tmp_path / "b.zarr", axes="yx", levels=9, memory=1 << 16)
+    assert "one element of level 9 stands for (512, 512) elements of the source" in str(caught.value)
+
+
+# ---------------------------------------------------------------------------------------------------------------------
+# The command
+
+
+def test_the_command(tmp_path, capsys):
+    pytest.importorskip("matplotlib")
+    labels = np.zeros((24, 60, 60), np.uint32)
+    labels[4:20, 10:50, 10:50] = np.indices((16, 40, 40)).sum(0) // 12 + 1
+    np.save(tmp_path / "labels.npy", labels)
+    target, picture = tmp_path / "labels.zarr", tmp_path / "levels.png"
+    line = [
+        "pyramid", str(tmp_path / "labels.npy"), str(target), "--axes", "zyx", "--func", "mode", "--levels", "2",
+        "--nodata", "0", "--scale", "z=2,y=1,x=1", "--figure", str(picture),
+    ]  # fmt: skip
+    assert cli.main(line) == 0
+    said = capsys.readouterr().out
+    assert "level 1: 12×30×30, scale z 4, y 2, x 2, first at z 1, y 0.5, x 0.5" in said
+    assert f"written to {picture}" in said
+    assert picture.read_bytes().startswith(b"\x89PNG")
+    for one, other in zip(levels_of(target)[1:], pooling.pyramid(labels, 2, 2, "mode", nodata=0), strict=True):
+        np.testing.assert_array_equal(one, other)
+    assert cli.main(line) == 2
+    assert "labels.zarr' exists; name another store, or say overwrite=True" in capsys.readouterr().err
+    assert cli.main([*line, "--overwrite"]) == 0
+
+
+@pytest.mark.parametrize(
+    ("arguments", "sentence"),
+    [
+        (["--axes", "yx"], "axes='yx' names 2 axes, and the source has 3"),
+        (["--func", "modus"], "func='modus' must be one of"),
+        (["--memory", "nan"], "--memory nan must be a number of GiB, such as 0.5"),
+        (["--figure", "levels.txt"], "figure='levels.txt' must end in .png, .svg or .pdf"),
+        (["--figure", "no/levels.png"], "--figure no/levels.png: there is no folder no"),
+    ],
+)
+def test_the_command_refuses(tmp_path, monkeypatch, capsys, arguments, sentence):
+    monkeypatch.chdir(tmp_path)
+    np.save("a.npy", np.zeros((4, 5, 6), np.uint8))
+    assert cli.main(["pyramid", "a.npy", "a.zarr", "--axes", "zyx", *arguments]) == 2
+    assert capsys.readouterr().err.startswith(f"pooling pyramid: {sentence}")
+    assert os.listdir() == ["a.npy"]
+
+
+def test_the_command_is_ended_and_goes_on(tmp_path):
+    """SIGTERM, as a batch system sends it."""
+    array = np.lib.format.open_memmap(tmp_path / "a.npy", "w+", np.uint16, (128, 256, 256))
+    array[:] = np.arange(256, dtype=np.uint16)
+    array.flush()
+    target = tmp_path / "a.zarr"
+    line = [
+        sys.executable,
+        "-m",
+        "pooling",
+        "pyramid",
+        tmp_path / "a.npy",
+        target,
+        "--axes",
+        "zyx",
+        "--memory",
+        "0.004",
+    ]
+    running = subprocess.Popen(line, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True)
+    journal = tmp_path / "a.zarr.unfinished" / "pooling" / "journal"
+    deadline = time.monotonic() + 60
+    while time.monotonic() < deadline and not (journal.exists() and journal.stat().st_size) and running.poll() is None:
+        time.sleep(0.005)
+    running.terminate()
+    _, said = running.communicate(timeout=60)
+    assert running.returncode in (0, 2)
+    if running.returncode == 2:
+        assert "pooling pyramid: stopped by SIGTERM" in said
+        assert not target.exists()
+        assert subprocess.run(line, check=False, capture_output=True).returncode == 0
+    np.testing.assert_array_equal(levels_of(target)[1], pooling.block_reduce(array, 2))

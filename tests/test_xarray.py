@@ -1,0 +1,125 @@
+"""Coarsening of xarray's arrays against xarray's own, and against `pooling.block_reduce`."""
+
+import numpy as np
+import pytest
+
+import pooling
+
+xarray = pytest.importorskip("xarray")
+
+from pooling.xarray import coarsen  # noqa: E402  without xarray there is nothing to import
+
+
+def field(height=6, width=8, time=3):
+    random = np.random.default_rng(0)
+    return xarray.DataArray(
+        random.standard_normal((time, height, width)),
+        {
+            "time": np.array("2026-01-01", "datetime64[ns]") + np.arange(time) * np.timedelta64(6, "h"),
+            "y": ("y", np.linspace(60, 50, height), {"units": "degrees_north"}),
+            "x": np.arange(width) * 10,
+            "area": (("y", "x"), random.random((height, width))),
+            "station": "north",
+        },
+        ("time", "y", "x"),
+        name="temperature",
+        attrs={"units": "K"},
+    )
+
+
+@pytest.mark.parametrize("func", ["mean", "sum", "max", "min", "median", "std", "var"])
+@pytest.mark.parametrize("windows", [{"y": 2, "x": 4}, {"x": 2}, {"time": 3, "y": 3}, {"x": 8, "y": 6, "time": 3}])
+def test_equals_coarsen_of_xarray(func, windows):
+    data = field()
+    made = coarsen(data, windows, func)
+    expected = getattr(data.coarsen(windows), func)()
+    xarray.testing.assert_allclose(made, expected)
+    assert made.attrs == data.attrs
+    assert made.name == data.name
+    assert made.y.attrs == data.y.attrs
+    assert made.time.dtype == data.time.dtype
+    assert list(made.coords) == list(data.coords)
+
+
+@pytest.mark.parametrize("edge", ["partial", "trim"])
+def test_what_is_left_behind_the_last_block(edge):
+    data = field(7, 9)
+    made = coarsen(data, {"y": 2, "x": 4}, edge=edge)
+    np.testing.assert_array_equal(made.values, pooling.block_reduce(data.values, (1, 2, 4), edge=edge))
+    np.testing.assert_allclose(made.y.values, pooling.block_reduce(data.y.values, 2, edge=edge))
+    if edge == "trim":
+        xarray.testing.assert_allclose(made, data.coarsen(y=2, x=4, boundary="trim").mean())
+    with pytest.raises(ValueError) as caught:
+        coarsen(data, {"y": 2}, edge="error")
+    assert "edge='error' and dimension 'y' of 7 elements is not divided by blocks of 2" in str(caught.value)
+
+
+def test_missing_numbers():
+    data = field()
+    data[:, :3, :3] = np.nan
+    expected = data.coarsen(y=2, x=2).mean()
+    xarray.testing.assert_allclose(coarsen(data, {"y": 2, "x": 2}, nodata=np.nan), expected)
+    assert np.isnan(coarsen(data, {"y": 2, "x": 2})).sum() > np.isnan(expected).sum()
+
+
+def test_data_sets():
+    data = xarray.Dataset(
+        {
+            "t": field(),
+            "labels": (("y", "x"), np.arange(48).reshape(6, 8) // 5),
+            "offset": 3.0,
+            "of_time": ("time", [1, 2, 3]),
+        },
+        attrs={"title": "a field"},
+    )
+    made = coarsen(data, {"y": 2, "x": 2}, "max")
+    xarray.testing.assert_identical(made.t.variable, coarsen(data.t, {"y": 2, "x": 2}, "max").variable)
+    np.testing.assert_array_equal(made.labels, pooling.block_reduce(data.labels.values, 2, "max"))
+    assert made.labels.dtype == data.labels.dtype
+    assert made.offset == 3
+    xarray.testing.assert_identical(made.of_time, data.of_time)
+    assert made.attrs == data.attrs
+
+
+def test_functions_of_coordinates():
+    data = field()
+    data = data.assign_coords(name=("x", list("abcdefgh")))
+    for func in ("min", "max", "first"):
+        made = coarsen(data, {"x": 2, "time": 2}, coord_func={"x": func, "time": func, "name": "first"})
+        at = {"min": [0, 20, 40, 60], "first": [0, 20, 40, 60], "max": [10, 30, 50, 70]}[func]
+        np.testing.assert_array_equal(made.x, at)
+        np.testing.assert_array_equal(made["name"], list("aceg"))
+        np.testing.assert_array_equal(made.time, data.time.values[{"max": [1, 2]}.get(func, [0, 2])])
+    with pytest.raises(TypeError) as caught:
+        coarsen(data, {"x": 2})
+    assert str(caught.value).endswith(
+        "which has no mean; use coord_func={'name': 'first'}, or leave it out, as by data.drop_vars('name')"
+    )
+
+
+def test_stays_lazy_where_the_data_is():
+    pytest.importorskip("dask")
+    data = field(7, 9)
+    for chunks in ({"y": 3, "x": 4}, {"time": 1}):
+        made = coarsen(data.chunk(chunks), {"y": 2, "x": 4})
+        assert made.chunks is not None
+        xarray.testing.assert_identical(made.compute(), coarsen(data, {"y": 2, "x": 4}))
+    both = coarsen(data.chunk({"y": 3}).to_dataset(), {"y": 2})
+    assert both.temperature.chunks is not None
+
+
+@pytest.mark.parametrize(
+    ("arguments", "sentence"),
+    [
+        ((np.zeros(3), {"x": 2}), "data must be a DataArray or a Dataset, not ndarray; use pooling.block_reduce for"),
+        ((field(), 2), "windows=2 must map dimensions to sizes, not int; use {'time': 2}"),
+        ((field(), {"X": 2}), "windows={'X': 2} names 'X', and the dimensions are 'time', 'y', 'x'; write 'x'"),
+        ((field(), {"x": 0}), "windows={'x': 0} must be at least 1, not 0 for 'x'; 1 keeps a dimension as it is"),
+        ((field(), {"x": True}), "windows={'x': True} must be integers, not bool for 'x'"),
+        ((field(), {"x": 2}, "average"), "func='average' must be one of"),
+    ],
+)
+def test_sentences(arguments, sentence):
+    with pytest.raises((TypeError, ValueError)) as caught:
+        coarsen(*arguments)
+    assert str(caught.value).startswith(f"xarray.coarsen: {sentence}")
