@@ -7,10 +7,6 @@ opencv-python-headless, Pillow, scikit-image, tinybrain, tensorstore, dask, xarr
 
 from __future__ import annotations
 
-import json
-import subprocess
-import sys
-import time
 from collections.abc import Callable
 from importlib import import_module
 from typing import Any
@@ -19,11 +15,10 @@ import numpy as np
 
 import pooling
 
-ROUNDS = 3
+from .processes import Call, main
+
 SECONDS = 0.6
 """Of each library and case in a round, at least one call."""
-
-Call = Callable[[], Any]
 
 
 def _bytes(*shape: int, dtype: Any = np.uint8) -> Any:
@@ -41,9 +36,10 @@ def _gaps(*shape: int) -> Any:
 
 
 def _labels(*shape: int, dtype: Any) -> Any:
-    """Regions of 8 cells on each axis, as segmentations have large ones."""
-    small = np.random.default_rng(0).integers(1, 200, [n // 8 for n in shape])
-    return np.kron(small, np.ones([8] * len(shape), np.int64)).astype(dtype)
+    """Regions of 13 cells on each axis, whose borders are not those of blocks."""
+    small = np.random.default_rng(0).integers(1, 200, [-(-n // 13) for n in shape])
+    regions = np.kron(small, np.ones([13] * len(shape), np.int64))
+    return np.ascontiguousarray(regions[tuple(slice(n) for n in shape)]).astype(dtype)
 
 
 CASES: dict[str, tuple[Callable[[], Any], tuple[int, ...], str, Any]] = {
@@ -159,51 +155,11 @@ LIBRARIES: dict[str, Callable[..., Call | None]] = {
 }
 
 
-def measure(library: str, case: str, threads: int) -> float | None:
-    """Return the milliseconds of the fastest call; None where a library does not do this, or is not there."""
+def prepare(library: str, case: str, threads: int) -> Call | None:
+    """Return the call of a library; None where it does not do this."""
     make, block, func, nodata = CASES[case]
-    x = make()
-    try:
-        call = LIBRARIES[library](x, block, func, nodata, threads)
-    except ImportError:
-        return None
-    if call is None:
-        return None
-    call()
-    best, end = float("inf"), time.perf_counter() + SECONDS
-    while True:
-        begin = time.perf_counter()
-        call()
-        now = time.perf_counter()
-        best = min(best, now - begin)
-        if now > end:
-            return best * 1e3
-
-
-def main(wanted: list[str]) -> None:
-    """Race, and print a table."""
-    print("| case | threads | " + " | ".join(f"{name}, ms" for name in LIBRARIES) + " |")
-    print("|---|---|" + "---|" * len(LIBRARIES))
-    for case in CASES:
-        if wanted and not any(case.startswith(each) for each in wanted):
-            continue
-        for threads in (1, 2):
-            found: dict[str, list[float]] = {}
-            for number in range(ROUNDS):
-                for library in LIBRARIES:
-                    if number and library not in found:
-                        continue
-                    command = [sys.executable, "-m", "benchmarks.blocks", "--one", library, case, str(threads)]
-                    done = subprocess.run(command, check=True, capture_output=True, text=True)
-                    time_taken = json.loads(done.stdout)
-                    if time_taken is not None:
-                        found.setdefault(library, []).append(time_taken)
-            cells = [f"{min(found[name]):.2f}" if name in found else "" for name in LIBRARIES]
-            print(f"| {case} | {threads} | {' | '.join(cells)} |", flush=True)
+    return LIBRARIES[library](make(), block, func, nodata, threads)
 
 
 if __name__ == "__main__":
-    if sys.argv[1:2] == ["--one"]:
-        print(json.dumps(measure(sys.argv[2], sys.argv[3], int(sys.argv[4]))))
-    else:
-        main(sys.argv[1:])
+    main("benchmarks.blocks", LIBRARIES, CASES, prepare, SECONDS)
