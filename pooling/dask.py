@@ -20,6 +20,7 @@ from .families.blocks import Edge, Reduction, prepared, result_dtype
 from .families.blocks import block_reduce as reduce_in_memory
 from .families.pyramids import pyramid as pyramid_in_memory
 from .families.pyramids import pyramid_factors
+from .geometry import block_count
 from .operators import BLOCK_REDUCTIONS
 from .signs import short_repr
 from .workers import threads
@@ -70,7 +71,7 @@ def _rechunked(array: Any, blocks: Sequence[int]) -> Any:
 
 def _smaller(chunks: Sequence[Sequence[int]], blocks: Sequence[int]) -> tuple[tuple[int, ...], ...]:
     """Return the chunks of the result; partial blocks count."""
-    return tuple(tuple(-(-size // block) for size in sizes) for sizes, block in zip(chunks, blocks, strict=True))
+    return tuple(tuple(block_count(size, block) for size in sizes) for sizes, block in zip(chunks, blocks, strict=True))
 
 
 def _meta(array: Any, dtype: np.dtype[Any]) -> AnyArray:

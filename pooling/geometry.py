@@ -24,6 +24,7 @@ __all__ = [
     "Axis",
     "Slab",
     "adaptive_axes",
+    "block_count",
     "count_windows",
     "global_axes",
     "padding_pairs",
@@ -453,6 +454,11 @@ def padding_pairs(
 def window_count(cells: Any, effective: int, stride: int) -> Any:
     """Count the windows that fit into so many cells: a number of them, or an expression of a graph."""
     return (cells + (stride - effective)) // stride
+
+
+def block_count(size: int, block: int, edge: str = "partial") -> int:
+    """Count the blocks of an axis, with the partial one at its end unless `edge` is ``"trim"``."""
+    return int(window_count(size if edge == "trim" else size + block - 1, block, block))
 
 
 def count_windows(

@@ -32,6 +32,7 @@ from .errors import refused, type_error, value_error
 from .extras import needing
 from .families.blocks import Reduction, prepared
 from .families.pyramids import pyramid, pyramid_factors
+from .geometry import block_count
 from .reporting.levels import Plane, ShownLevel
 from .signs import counted, first_line, short_repr
 
@@ -381,7 +382,7 @@ def _layout(source: Source, blocks: Sequence[tuple[int, ...]], chunks: Any, shar
         )
     levels = []
     for block in [(1,) * len(shape), *blocks]:
-        sizes = tuple(-(-size // step) for size, step in zip(shape, block, strict=True))
+        sizes = tuple(map(block_count, shape, block))
         small = tuple(min(part, size) for part, size in zip(chunk, sizes, strict=True))
         large = tuple(
             min(whole, -(-size // part) * part) for whole, part, size in zip(shard, small, sizes, strict=True)
@@ -588,7 +589,7 @@ def _write(image: Image, draft: Path, progress: Progress) -> None:
             shard = level.shard if level.shard != level.chunk else None
             arrays.append(_array(group, str(position), image, level, level.chunk, shard))
             piece = tuple(
-                min(-(-size // step), length)
+                min(block_count(size, step), length)
                 for size, step, length in zip(image.region, level.block, level.shape, strict=True)
             )
             gathers = not level.is_whole(image.region, shape)
@@ -818,10 +819,8 @@ def _image(
     edge = SPATIAL_CHUNKS[len(space)][0]
     blocks = pyramid_factors(FUNCTION, shape, steps, levels, space, "partial")
     if levels is None and not _by_level(steps):
-        last = next(
-            (n for n, block in enumerate(blocks, 1) if all(-(-shape[axis] // block[axis]) <= edge for axis in space)),
-            len(blocks),
-        )
+        fits = (all(block_count(shape[axis], block[axis]) <= edge for axis in space) for block in blocks)
+        last = next((n for n, each in enumerate(fits, 1) if each), len(blocks))
         blocks = [] if all(shape[axis] <= edge for axis in space) else blocks[:last]
         blocks = [block for block in blocks if _bytes_of(source, block) <= memory]
     reduction = {"func": func, "nodata": nodata, "min_valid": min_valid, "rounding": rounding}

@@ -17,6 +17,7 @@ from ..arguments import INT64_MAX, flag, nearest_word, real, sequence, whole, wo
 from ..arrays import as_array, in_default_mode, result_array, rounded
 from ..dispatch import kernels
 from ..errors import type_error, value_error
+from ..geometry import block_count
 from ..operators import BLOCK_REDUCTIONS, BOOL, FLOATS, INTEGERS, BlockReduction
 from ..signs import counted, short_repr
 
@@ -262,7 +263,7 @@ def outputs_of(function: str, shape: Sequence[int], sizes: Sequence[int], edge: 
                 f"edge='trim' leaves nothing of axis {axis}: it has {counted(size, 'element')}, a block {block}",
                 "use edge='partial', or a smaller block",
             )
-        found.append(whole_blocks + (rest > 0 and edge == "partial"))
+        found.append(block_count(size, block, edge))
     return tuple(found)
 
 
@@ -570,7 +571,7 @@ def run(
     carry = carried_counts = None
     if carries:
         blocks = tuple(span * size for span, size in zip(spans, sizes, strict=True))
-        cells = tuple(-(-size // block) for size, block in zip(origin, blocks, strict=True))
+        cells = tuple(map(block_count, origin, blocks))
         carry = np.empty(cells, np.complex128 if sums == "int128" else sums)
         carried_counts = np.empty(cells, np.int32) if call.leaves_out else None
     fill = filling(call) if call.leaves_out else b"\0" * call.dtype.itemsize

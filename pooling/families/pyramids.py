@@ -14,6 +14,7 @@ from ..annotations import AnyArray, Rounding
 from ..arguments import flag, sequence, whole, whole_between
 from ..arrays import in_default_mode
 from ..errors import type_error, value_error
+from ..geometry import block_count
 from ..operators import BLOCK_REDUCTIONS
 from .blocks import (
     LARGEST_BLOCK,
@@ -102,9 +103,7 @@ def pyramid_factors(
     for level in range(most):
         step = steps[level if by_level else 0]
         if levels is None and not by_level:
-            cells = [
-                -(-size // each) if edge == "partial" else size // each for size, each in zip(shape, block, strict=True)
-            ]
+            cells = [block_count(size, each, edge) for size, each in zip(shape, block, strict=True)]
             shrinks = [n > 1 if edge == "partial" else n >= f for n, f in zip(cells, step, strict=True) if f > 1]
             if not (any(shrinks) if edge == "partial" else all(shrinks)):
                 break
