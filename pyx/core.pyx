@@ -17,7 +17,7 @@ from libc.string cimport memset
 
 from tuning cimport (
     ARGMAX_LANES, BAND_CELLS, BLOCK, FLAT_SHARE, LADDER_CELLS, LONG, MANY_PLANES, MOST_REACH, MOST_SPAN, NARROW,
-    RUN_BAND_CELLS, GRADIENT_STACK_CELLS, STACK_CELLS, STRAIGHT,
+    RUN_BAND_CELLS, GRADIENT_STACK_CELLS, LEAST_CACHE, MOST_CACHE, STACK_CELLS, STRAIGHT, USUAL_CACHE,
     SERIAL_BLUR, SERIAL_COPY, SERIAL_FRACTIONAL, SERIAL_INDICES, SERIAL_NORM, SERIAL_NORM_GRADIENT, SERIAL_POOL,
     SERIAL_REGIONS, SERIAL_SCATTER, SERIAL_SEARCH, SERIAL_SPREAD, SERIAL_UNPOOLING,
 )
@@ -54,6 +54,23 @@ def supported_levels():
     if runs_v3():
         levels.append("x86-64-v3")
     return tuple(levels)
+
+
+cdef extern from "c/caches.h":
+    ptrdiff_t reported_cache "pooling_reported_cache"() noexcept
+
+# Asked once: a virtual machine may take some microseconds to answer.
+cdef ptrdiff_t CACHE = reported_cache()
+CACHE = min(max(CACHE, LEAST_CACHE), MOST_CACHE) if CACHE else USUAL_CACHE
+
+
+cdef ptrdiff_t last_level_cache() noexcept nogil:
+    return CACHE
+
+
+def cache_size():
+    """Return the bytes of the last-level cache that the kernels reckon with."""
+    return CACHE
 
 
 def compiler():

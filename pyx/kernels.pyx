@@ -26,7 +26,7 @@ from division cimport (
 )
 from views cimport gather_maps, map_at, maps_t
 from pooling._core cimport (
-    advance, axis_t, bands_cells, bands_of, Buffer, ceil_divide, climbs, climbs_rows, is_stopped, ladder_cells,
+    advance, axis_t, bands_cells, bands_of, Buffer, ceil_divide, climbs, climbs_rows, is_stopped, last_level_cache, ladder_cells,
     needs_cores, origin_of, output_offset, pieces_of, pieces_t, Plan, plan_t, planes_t, reach_of, reduces_rows,
     round_up, row_of, row_t, rows_of_output, rows_spanned, share, slides_along, steps_of, top_rung, window_of,
     window_t, work_fn, GATHERS, Runner as AnyRunner, SPREADS,
@@ -38,7 +38,7 @@ from reducers cimport (
 )
 from scatter cimport add_run, add_spread, repeat, scatter, scatter_four, scatter_runs, interleave
 from tuning cimport (
-    ADAPTIVE_CELLS, ARGMAX_LANES, BLOCK, BLOCK_SUMS, BLUR_CELLS, CACHED_BYTES, CACHED_RESULT_BYTES, CONVERTED_CELLS,
+    ADAPTIVE_CELLS, ARGMAX_LANES, BLOCK, BLOCK_SUMS, BLUR_CELLS, CACHE_BY_INDICES, CONVERTED_CELLS,
     CORE_CELLS, CORE_ROWS, COST_OF_HALVES, COST_OF_LEVEL, COST_OF_LONG, COST_OF_OVERLAP, COST_OF_RING, COST_OF_ROW,
     COST_OF_STEP, COST_OF_STEP_16, COST_OF_STEP_8, DIVISORS, FEWEST_IN_REGISTERS, FEWEST_LANES, FEWEST_TAPS,
     FEW_CHANNELS, FOUND_CELLS, LANES, LANES_TOGETHER, LEVELS_TO_CONVERT, LONG_BYTES, LONG_ROW_CELLS, LYING_BYTES,
@@ -173,9 +173,9 @@ cdef int lay_forward(
     job.src = src
     job.dst = dst
     moved = (plan.read + plan.written) * leaves.storage
-    job.fetches = moved > CACHED_BYTES and not climbs_rows(&plan.plan) and (
+    job.fetches = moved > last_level_cache() // CACHE_BY_INDICES and not climbs_rows(&plan.plan) and (
         slides_down(&plan.plan) or reduces_rows(&plan.plan))
-    job.streams = slides_down(&plan.plan) and moved > CACHED_RESULT_BYTES and leaves.store == NULL
+    job.streams = slides_down(&plan.plan) and moved > last_level_cache() and leaves.store == NULL
     return 0
 
 
@@ -220,6 +220,11 @@ def forward(Plan plan not None, int reducer, int kind, src, dst, ptrdiff_t threa
     pool_into(plan, reducer, kind, rounding, source.data, target.data, threads)
 
 
+cdef bint streams_indices(Plan plan, ptrdiff_t storage) noexcept:
+    """Whether indices go past the caches, which hold less than the call moves."""
+    return plan.read * storage + plan.written * (storage + 8) > last_level_cache() // CACHE_BY_INDICES
+
+
 cdef int find_into(
     Plan plan, int reducer, int kind, const char* src, char* dst, int64_t* indices, ptrdiff_t threads
 ) except -1:
@@ -232,7 +237,7 @@ cdef int find_into(
     cdef indexed_t job
     if plan.written == 0:
         return 0
-    argmax.streams = plan.read * argmax.storage + plan.written * (argmax.storage + 8) > CACHED_BYTES
+    argmax.streams = streams_indices(plan, argmax.storage)
     job.plan = &plan.plan
     job.argmax = &argmax
     job.src = src

@@ -36,11 +36,14 @@ cdef enum:
     SERIAL_FRACTIONAL = 48_000
 
     # --- caches ---
-    # A call that moves more bytes than this finds no more than a share of its data in the last-level cache, which
-    # others use as well; indices are streamed then.
-    CACHED_BYTES = 16_000_000
-    # Results of windows that slide row by row are streamed from here on: they are read again sooner than indices are.
-    CACHED_RESULT_BYTES = 32_000_000
+    # The last-level cache of a processor that reports none, and the smallest and largest that is believed: caches of
+    # several parts are reported as one, and others use them as well. Results of windows that slide row by row are
+    # streamed by calls that move more bytes than the cache holds.
+    USUAL_CACHE = 1 << 25
+    LEAST_CACHE = 1 << 23
+    MOST_CACHE = 1 << 27
+    # Indices are streamed by calls that move more than this part of it: they are not read again as soon as results are.
+    CACHE_BY_INDICES = 2
 
     # --- bands ---
     # Cells of a band of windows.

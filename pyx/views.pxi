@@ -234,7 +234,7 @@ cdef int find_maps_into(
         return 0
     if not lay_parts(&plan.plan, maps, threads, &viewed):
         return 0
-    argmax.streams = plan.read * argmax.storage + plan.written * (argmax.storage + 8) > CACHED_BYTES
+    argmax.streams = streams_indices(plan, argmax.storage)
     viewed.maps = maps
     viewed.work = strategy.work
     viewed.written = plan.written // maps.count * argmax.storage

@@ -250,6 +250,9 @@ cdef inline ptrdiff_t steps_of(const plan_t* plan, ptrdiff_t outputs) noexcept n
     return <ptrdiff_t> min(<double> outputs * max(plan.taps, 1.0), 1e15)
 
 
+# Bytes of the cache that is the last before memory.
+cdef ptrdiff_t last_level_cache() noexcept nogil
+
 cdef extern from "c/signals.h" nogil:
     # Where a task takes longer than some milliseconds it asks now and then, telling the steps since it last asked, and
     # returns when it shall stop.
