@@ -26,10 +26,10 @@ from division cimport (
 )
 from views cimport gather_maps, map_at, maps_t
 from pooling._core cimport (
-    advance, axis_t, bands_cells, bands_of, Buffer, ceil_divide, climbs, climbs_rows, is_stopped, last_level_cache, ladder_cells,
-    needs_cores, origin_of, output_offset, pieces_of, pieces_t, Plan, plan_t, planes_t, reach_of, reduces_rows,
-    round_up, row_of, row_t, rows_of_output, rows_spanned, share, slides_along, steps_of, top_rung, window_of,
-    window_t, work_fn, GATHERS, Runner as AnyRunner, SPREADS,
+    advance, axis_t, bands_cells, bands_of, Buffer, ceil_divide, climbs, climbs_rows, is_stopped, last_level_cache,
+    ladder_cells, needs_cores, origin_of, output_offset, pieces_of, pieces_t, Plan, plan_t, planes_t, reach_of,
+    reduces_rows, round_up, row_of, row_t, rows_of_output, rows_spanned, share, slides_along, steps_of, top_rung,
+    window_of, window_t, work_fn, GATHERS, Runner as AnyRunner, SPREADS,
 )
 from reducers cimport (
     COUNT_NUMBER, GREATEST, GREATEST_NUMBER, GREATEST_PLAIN, REDUCERS_, SMALLEST, SMALLEST_NUMBER, SMALLEST_PLAIN,
