@@ -30,6 +30,12 @@ GEOMETRIES: list[tuple[tuple[int, ...], Any, Any, Any]] = [
 LAYOUTS = ("channels_first", "channels_last")
 
 
+@pytest.fixture(autouse=True)
+def _any_window(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Have indices checked by windows of as many lines as kernels know."""
+    monkeypatch.setattr("pooling.families.unpooling.MOST_LINES", 9)
+
+
 def expected_gradient(grad: Array, indices: Array, dimensions: int) -> Array:
     """Give each element what lies where it went, unless another went there after it. Channels first."""
     pooled = math.prod(indices.shape[-dimensions:])

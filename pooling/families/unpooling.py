@@ -37,6 +37,8 @@ __all__ = [
     "max_unpool3d_backward",
 ]
 
+MOST_LINES = 2
+"""Lines of a window, at most, by which the indices of a gradient are checked; of more, kernels mark the cells."""
 Convention = Literal["torch", "onnx", "onnx_column_major", "tensorflow"]
 
 
@@ -158,6 +160,7 @@ class _Unpooling(NamedTuple):
         """Put elements into their places, or bring gradients back from there."""
         maps = self.maps
         cells = math.prod(self.output_shape[maps.spatial])
+        by_windows = backward and math.prod(axis[2] for axis in self.windows[:-1]) <= MOST_LINES
         bad = kernels.unpool(
             native(source),
             native(self.indices.astype(np.int64, copy=False)),
@@ -169,7 +172,7 @@ class _Unpooling(NamedTuple):
             result.itemsize,
             backward,
             threads_for(source.nbytes + result.nbytes, "unpooling"),
-            ((1, 1, 1, 1, 0),) * (3 - len(self.windows)) + self.windows if backward else None,
+            ((1, 1, 1, 1, 0),) * (3 - len(self.windows)) + self.windows if by_windows else None,
         )
         if bad >= 0:
             position = tuple(int(i) for i in np.unravel_index(bad, maps.shape))
