@@ -103,6 +103,7 @@ def unpool(
     itemsize: int,
     backward: bool = ...,
     threads: int = ...,
+    windows: Sequence[tuple[int, int, int, int, int]] | None = ...,
 ) -> int: ...
 def fractional_starts(
     samples: AnyArray,
@@ -116,17 +117,20 @@ def fractional_starts(
 ) -> int: ...
 def fractional_max(
     src: AnyArray,
-    dst: AnyArray,
+    dst: AnyArray | None,
     indices: AnyArray | None,
     outer: int,
     inner: int,
     input_size: Sequence[int],
     output_size: Sequence[int],
     kernel_size: Sequence[int],
-    starts: Sequence[AnyArray],
+    starts: Sequence[AnyArray] | None,
     kind: int,
     threads: int = ...,
-) -> None: ...
+    samples: AnyArray | None = ...,
+    axes: int = ...,
+    itemsize: int = ...,
+) -> int: ...
 
 BLOCK_OPS: dict[str, int]
 BLOCK_KINDS: dict[str, int]

@@ -193,6 +193,13 @@ cdef enum:
     # Norms that are kept while gradients are made, of windows that reach into several parts of a plane.
     MOST_NORMS = 1 << 15
 
+    # --- regions ---
+    # Cells of half precision that are converted in one go where channels are laid side by side, bins that are held
+    # until they are written, and bytes of the samples of all regions.
+    LANES_AT_ONCE = 256
+    LANES_HELD = 256
+    LANES_GRIDS = 1 << 20
+
     # --- blurs, fractional pooling, unpooling ---
     # Cells of a segment of a row, and values of a cell that are made together.
     BLUR_CELLS = 2048
