@@ -42,11 +42,12 @@ from tuning cimport (
     CORE_CELLS, CORE_ROWS, COST_OF_HALVES, COST_OF_LEVEL, COST_OF_LONG, COST_OF_OVERLAP, COST_OF_RING, COST_OF_ROW,
     COST_OF_STEP, COST_OF_STEP_16, COST_OF_STEP_8, DIVISORS, FEWEST_IN_REGISTERS, FEWEST_LANES, FEWEST_TAPS,
     FEW_CHANNELS, FOUND_CELLS, LANES, LANES_TOGETHER, LEVELS_TO_CONVERT, LONG_BYTES, LONG_ROW_CELLS, LYING_BYTES,
-    MANY_PLANES, MAP_BYTES, MOST_LEVELS, MOST_LINES, MOST_LONG_ROWS, MOST_NORMS, MOST_OF_RUNS, MOST_PHASES,
-    MOST_POWERS, MOST_REACH, MOST_TAPS, MOST_VIEWED_BYTES, PIECE, PIXEL_CHANNELS, ROUNDINGS_OF_ROWS, RUNGS, RUN_CELLS,
-    RUN_CHANNELS, RUN_OVERLAP, SEARCHED_ADAPTIVE_TAPS, SEARCHED_ROW, SEARCHED_TAPS, SPARSE_OUTPUTS, SPREAD_CELLS,
-    SPREAD_ROW_CELLS, STACK_CELLS, STRIP, STRIP_CHANNELS, SUMS_BYTES, TAPS, TILE_OUTPUTS, TILE_SIDE, TOGETHER,
-    VIEWED_BYTES, WORKING_BYTES,
+    MANY_PLANES, MAP_BYTES, MEANS_TOGETHER, MOST_LEVELS, MOST_LINES, MOST_LONG_ROWS, MOST_NORMS,
+    MOST_OF_RUNS, MOST_PHASES, MOST_POWERS, MOST_REACH, MOST_TAPS, MOST_VIEWED_BYTES, PIECE, PIXEL_CHANNELS,
+    ROUNDINGS_OF_ROWS, RUNGS, RUN_CELLS, RUNNING_CELLS, RUNNING_LINE_TAPS, RUNNING_TAPS, RUNNING_WIDTH, RUN_CHANNELS,
+    RUN_OVERLAP, SEARCHED_ADAPTIVE_TAPS, SEARCHED_ROW, SEARCHED_TAPS, SPARSE_OUTPUTS, SPREAD_CELLS, SPREAD_ROW_CELLS,
+    STACK_CELLS, STRIP, STRIP_CHANNELS, SUMS_BYTES, TAPS, TILE_OUTPUTS, TILE_SIDE, TOGETHER, VIEWED_BYTES,
+    WORKING_BYTES,
 )
 from types cimport (
     bfloat16_t, bits_t, float16_t, int8_t, int16_t, int32_t, int64_t, int128_t, integer_t, offset_t, pair_t, real_t,
@@ -94,6 +95,7 @@ include "bands.pxi"
 include "stacks.pxi"
 include "flat.pxi"
 include "strips.pxi"
+include "running.pxi"
 include "cores.pxi"
 include "argmax_rows.pxi"
 include "argmax_stacks.pxi"
@@ -127,6 +129,8 @@ cdef const leaves_t* leaves_of(const plan_t* plan, int reducer, int kind) except
     cdef const leaves_t* leaves = leaves_for(reducer, kind)
     cdef int width
     for width in range(2 if reducer == TOTAL else 0):
+        if width == 0 and SHORT_SUMS[1][kind].exchange != NULL and runs_on(plan):
+            continue
         leaves = &SHORT_SUMS[width][kind]
         if leaves.across != NULL and plan.taps <= <double> (<int64_t> 1 << 8 * (leaves.value - leaves.storage) - 1):
             return leaves
