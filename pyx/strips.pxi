@@ -110,8 +110,10 @@ cdef inline bint has_strips(const plan_t* plan, const leaves_t* leaves) noexcept
     """Whether these windows are made in strips. The answer must not depend on threads, since sums do depend on it."""
     cdef const axis_t* axis
     cdef int i
-    # Smaller values are flipped one by one, which costs more than a ladder.
-    if leaves.windows_stored == NULL or leaves.value < 4 or plan.inner > STRIP_CHANNELS:
+    if leaves.windows_stored == NULL or plan.inner > STRIP_CHANNELS:
+        return False
+    if leaves.value < 4 and not needs_cores(plan, leaves.value):
+        # Smaller values are flipped one by one, which costs more than a ladder, and less than cores.
         return False
     if plan.axes[0].kernel_size > 1 or plan.axes[0].adaptive:
         return False

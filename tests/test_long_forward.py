@@ -1,4 +1,4 @@
-"""Long windows: means of small integers, which are made from those of the window before, and of floats."""
+"""Long windows: means of small integers, which are made from those of the window before, and of floats; maxima."""
 
 from __future__ import annotations
 
@@ -134,3 +134,24 @@ def test_nan_and_infinities_stay_inside_their_windows() -> None:
     with np.errstate(invalid="ignore"):
         expected = windows_of(x.astype(np.float64), (24, 20), (12, 10)).mean((2, 3))
     np.testing.assert_allclose(result, expected, 1e-6)
+
+
+@pytest.mark.parametrize("function", ["max_pool2d", "min_pool2d"])
+def test_bytes_under_windows_too_large_for_bands(function: str) -> None:
+    random = np.random.default_rng(0)
+    x = random.integers(0, 256, (1080, 1920)).astype(np.uint8)
+    x[200:900, 300:1500] //= 16
+    combine = np.maximum if function == "max_pool2d" else np.minimum
+    expected = np.pad(x, 250, constant_values=0 if function == "max_pool2d" else 255)
+    for axis in (0, 1):
+        span = 1
+        while span < 501:
+            step = min(span, 501 - span)
+            length = expected.shape[axis] - step
+            expected = combine(expected.take(range(length), axis), expected.take(range(step, length + step), axis))
+            span += step
+    windows = {"kernel_size": 501, "stride": 1, "padding": 250}
+    call = resolved_call(function, x[None, None], **windows)
+    assert kernels.strategy_of(call.plan, "forward", call.reducer, call.kind)[0] == "strips"
+    result = getattr(pooling, function)(x[None, None], **windows)
+    np.testing.assert_array_equal(result[0, 0], expected)
