@@ -8,6 +8,7 @@ cdef dict addresses_of(const leaves_t* leaves):
         "across_plain": <size_t> leaves.across_plain,
         "along": <size_t> leaves.along, "along_stored": <size_t> leaves.along_stored,
         "windows": <size_t> leaves.windows, "windows_stored": <size_t> leaves.windows_stored,
+        "mean_windows": <size_t> leaves.mean_windows, "exchange": <size_t> leaves.exchange,
         "pick": <size_t> leaves.pick, "identity": <size_t> leaves.identity, "empty": <size_t> leaves.empty,
         "divide": <size_t> leaves.divide, "divide_each": <size_t> leaves.divide_each,
         "settle": <size_t> leaves.settle,

@@ -84,6 +84,18 @@ cdef enum:
     # Most channels of a pixel there; vectors are full of more channels as they lie.
     STRIP_CHANNELS = 4
     MOST_TAPS = 512
+    # Values of a row whose windows' means are made together, of rows that need not fill a strip.
+    MEANS_TOGETHER = 16
+
+    # --- running sums ---
+    # Taps on one axis from which on sums of small integers are made from those of the window before; cells of the rows
+    # that are worked on, unless windows are longer than a quarter of that.
+    RUNNING_TAPS = 12
+    # The same of windows of a single row or column, whose sums may be of 16 bits otherwise; and values of a cell that
+    # make it a row.
+    RUNNING_LINE_TAPS = 32
+    RUNNING_WIDTH = 256
+    RUNNING_CELLS = 4096
 
     # --- cores ---
     # Most bytes that a thread works in before windows are made of cores, which for windows of 9 to 31 taps over many

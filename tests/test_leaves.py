@@ -403,6 +403,46 @@ def check_windows(leaf: Leaf, random: np.random.Generator) -> None:
                 source.assert_untouched(leaf)
 
 
+@checks("mean_windows")
+def check_mean_windows(leaf: Leaf, random: np.random.Generator) -> None:
+    call = function(leaf, POINTER, SIZE, POINTER, SIZE, SIZE, SIZE, POINTER, ctypes.c_double)
+    for taps, n, factor in itertools.product((1, 2, 3, 7), (1, 3, 4, 15, 16, 17, 35, STRIP), (1.0, 0.125, 1 / 21)):
+        for outputs in range(1, taps + 1):
+            lines = [to_sum(leaf.stored, n, taps, random, special=True) for _ in range(taps + outputs - 1)]
+            dst_row = n + int(random.integers(0, 3))
+            expected = to_sum(leaf.stored, outputs * dst_row, taps, random)
+            dst = Memory(expected, leaf.stored, random)
+            for i in range(outputs):
+                with np.errstate(invalid="ignore"):
+                    sums = np.sum(np.array(lines[i : i + taps], leaf.value), axis=0)
+                expected[i * dst_row : i * dst_row + n] = sums * factor
+            sources = [Memory(line, leaf.stored, random) for line in lines]
+            pointers = (POINTER * len(sources))(*(source.address for source in sources))
+            work = Memory(np.zeros((taps + 1) * STRIP), leaf.value, random)
+            call(dst.address, dst_row, pointers, taps, outputs, n, work.address, factor)
+            dst.assert_holds(expected, (str(leaf), taps, outputs, n, factor))
+            # One NaN of all there are, whatever instructions make.
+            assert set(dst.values()[np.isnan(expected)].view(np.uint32)) <= {0x7FC00000}
+            work.assert_margins(leaf)
+            for source in sources:
+                source.assert_untouched(leaf)
+
+
+@checks("exchange")
+def check_exchange(leaf: Leaf, random: np.random.Generator) -> None:
+    call = function(leaf, POINTER, POINTER, POINTER, SIZE)
+    for n, enters, leaves in itertools.product((*sizes(leaf.stored), 130), (True, False), (True, False)):
+        rows = [stored_to_sum(leaf, n, 1, random, False) for _ in range(2)]
+        sums = to_sum(leaf.value, n, 2**15, random)
+        src = [Memory(row, leaf.stored, random) for row in rows]
+        dst = Memory(sums, leaf.value, random)
+        call(dst.address, src[0].address if enters else None, src[1].address if leaves else None, n)
+        expected = [total + enters * int(new) - leaves * int(old) for total, new, old in zip(sums, *rows, strict=True)]
+        dst.assert_holds(np.array(expected, object), (str(leaf), n, enters, leaves))
+        for row in src:
+            row.assert_untouched(leaf)
+
+
 def extreme(leaf: Leaf, number: bool) -> Any:
     """What loses to every other value; of floats where NaN is skipped that is NaN, but not as a `number`."""
     if "total" in leaf.policy or "count" in leaf.policy:
