@@ -142,6 +142,33 @@ cdef inline double log_of(double x) noexcept nogil:
     return choose((x < 0) | (x != x), NAN, v)
 
 
+cdef inline double near_log_of(double x) noexcept nogil:
+    """Natural logarithm of a number that is neither denormal nor below 0, within a unit in the last place.
+
+    The method of fdlibm, for sums in which the last bits count for nothing; of what is not finite it is any number.
+    """
+    cdef uint64_t bits = bits_of(x)
+    cdef double k = of_bits((bits >> 52) | <uint64_t> 0x4330000000000000) - (4503599627370496.0 + 1023.0)
+    cdef double m = of_bits((bits & <uint64_t> 0x000fffffffffffff) | <uint64_t> 0x3ff0000000000000)
+    cdef bint large = m > 1.4142135623730951
+    cdef double f, s, z, half, tail
+    k = choose(large, k + 1, k)
+    m = choose(large, 0.5 * m, m)
+    f = m - 1
+    s = f / (2 + f)
+    z = s * s
+    half = 0.5 * f * f
+    tail = 1.479819860511658591e-01
+    tail = 1.531383769920937332e-01 + z * tail
+    tail = 1.818357216161805012e-01 + z * tail
+    tail = 2.222219843214978396e-01 + z * tail
+    tail = 2.857142874366239149e-01 + z * tail
+    tail = 3.999999999940941908e-01 + z * tail
+    tail = 6.666666666666735130e-01 + z * tail
+    tail = s * (half + z * tail) + k * 1.90821492927058770002e-10
+    return k * 6.93147180369123816490e-01 - ((half - tail) - f)
+
+
 cdef inline double power_of(double v, double y) noexcept nogil:
     """``v ** y`` for v >= 0, infinity or NaN, and a finite y that is not 0."""
     cdef pair_t logarithm = log_pair(choose((0 < v) & (v < INFINITY), v, 1.0))

@@ -6,7 +6,7 @@
 # are made again for that window with its largest value taken out, so [1e200, 1e200] has the 2-norm 1.414e200. Backward,
 # this is done for every window.
 
-from elementary cimport cube_root, log_of, power, power_of
+from elementary cimport cube_root, log_of, near_log_of, power, power_of
 from libc.math cimport INFINITY, copysign, fabs, isinf, sqrt
 
 
@@ -914,6 +914,15 @@ cdef int norming_with(norming_t* job, Plan plan, int kind, norm_t* norm) except 
     return 0
 
 
+cdef void multiply_exponents(const norming_t* norming, ptrdiff_t n) noexcept nogil:
+    """Multiply the slopes of windows by their gradients, where those of p are made."""
+    cdef ptrdiff_t i
+    cdef double gradient
+    for i in range(n if norming.exponents != NULL else 0):
+        read_row(norming, &gradient, norming.grad_output, i, 1, 1)
+        norming.exponents[i] *= gradient
+
+
 def norm_forward(Plan plan not None, int kind, src, dst, double p, double eps=0, ptrdiff_t threads=1):
     """Write norms of windows.
 
@@ -941,6 +950,9 @@ def norm_forward(Plan plan not None, int kind, src, dst, double p, double eps=0,
         return
     job.src = source.data
     job.dst = target.data
+    if is_whole(&job):
+        make_whole(&job, threads)
+        return
     if adds_products(&job):
         share(
             forward_products, &job, rows_of_output(&plan.plan) * plan.plan.segments, products_scratch(&job), threads)
@@ -966,7 +978,7 @@ def norm_backward(
     cdef Buffer gradient = Buffer(grad_output, plan.written * size)
     cdef Buffer target = Buffer(grad_input, plan.read * size, True)
     cdef Buffer each
-    cdef ptrdiff_t i, nbytes, cut
+    cdef ptrdiff_t nbytes, cut
     job.src = source.data
     job.grad_output = gradient.data
     job.dst = target.data
@@ -974,6 +986,10 @@ def norm_backward(
         each = Buffer(exponents, plan.written * sizeof(double), True)
         job.exponents = <double*> each.data
     if plan.read == 0:
+        return
+    if spreads_whole(&job):
+        make_whole(&job, threads)
+        multiply_exponents(&job, plan.written)
         return
     job.parts = parts_of(&plan.plan, &GRADIENTS[kind], False)
     cdef measured_t* kept = NULL
@@ -990,10 +1006,7 @@ def norm_backward(
             nbytes += plane_cells(&plan.plan) // cut * ceil_divide(cut, job.parts) * sizeof(double)
         share(
             spread_factored if is_factored(&job) else spread_norms, &job, plan.plan.outer * job.parts, nbytes, threads)
-        if job.exponents != NULL:
-            for i in range(plan.written):
-                read_row(&job, &norm.low, job.grad_output, i, 1, 1)
-                job.exponents[i] *= norm.low
+        multiply_exponents(&job, plan.written)
     finally:
         free(kept)
 
@@ -1005,6 +1018,15 @@ def powers(src, dst, double p):
     cdef ptrdiff_t i
     for i in range(target.view.len // <ptrdiff_t> sizeof(double)):
         (<double*> target.data)[i] = power((<double*> source.data)[i], p)
+
+
+def near_logarithms(src, dst):
+    """Write the logarithms that the gradients of exponents are summed from; of numbers above 0 and not denormal."""
+    cdef Buffer source = Buffer(src, dst.nbytes)
+    cdef Buffer target = Buffer(dst, dst.nbytes, True)
+    cdef ptrdiff_t i
+    for i in range(target.view.len // <ptrdiff_t> sizeof(double)):
+        (<double*> target.data)[i] = near_log_of((<double*> source.data)[i])
 
 
 def logarithms(src, dst):
