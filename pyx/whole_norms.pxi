@@ -61,7 +61,7 @@ cdef inline bint is_product(const norm_t* norm) noexcept nogil:
 
 
 cdef whole_t whole_with(const norming_t* norming) noexcept nogil:
-    """Cut maps into parts. Of a pixel with many channels a part has some, so that there are fewer sums than elements."""
+    """Cut maps into parts. Of a pixel with many channels a part has some, so that sums are fewer than elements."""
     cdef const plan_t* plan = norming.plan
     cdef whole_t whole
     whole.norming = norming
@@ -136,7 +136,7 @@ cdef alone_t weigh(
     double* powers, double* weighted, const float* src, ptrdiff_t n, const double* starts, bint each, double eps,
     double p
 ) noexcept nogil:
-    """Raise what is not below eps, and multiply by its logarithm over that of `starts`: one for each, or one for all."""
+    """Raise what is not below eps, and multiply by its logarithm less that of `starts`: for each, or of all."""
     if each:
         if p == 1:
             weigh_as(powers, weighted, src, n, starts, True, eps, p, 1)
