@@ -14,6 +14,8 @@ cdef struct whole_t:
     const norming_t* norming
     # Maps; cells of each, of a part of one, and parts; maps whose work is one task, where these are not cut.
     ptrdiff_t maps, cells, part, parts, together
+    # Whether the powers of a map are kept until its gradient is made.
+    bint keeps
     # Where maps are cut: sums of powers for each part, of which the first becomes that of the map, or what its gradient
     # is multiplied by; and the same of powers times logarithms, or NULL.
     double* sums
@@ -49,11 +51,7 @@ cdef inline bint is_whole(const norming_t* norming) noexcept nogil:
 cdef inline bint spreads_whole(const norming_t* norming) noexcept nogil:
     """Whether gradients are: no power of a stored number is far from leaving double."""
     cdef const norm_t* norm = norming.norm
-    if not is_whole(norming) or norming.stored.store == NULL:
-        return False
-    if norm.eps == 0:
-        return 1 <= norm.p <= 6
-    return 0.5 <= norm.p <= 6 and 2.0 ** -149 <= norm.eps <= 2.0 ** 128
+    return is_whole(norming) and norm.is_near and norm.p >= (1 if norm.eps == 0 else 0.5)
 
 
 cdef inline bint is_product(const norm_t* norm) noexcept nogil:
@@ -71,14 +69,15 @@ cdef whole_t whole_with(const norming_t* norming) noexcept nogil:
     whole.parts = ceil_divide(whole.cells, whole.part) if whole.cells >= 2 * whole.part else 1
     whole.part = whole.part if whole.parts > 1 else whole.cells
     whole.together = max(1, BLOCK // (whole.cells * plan.inner)) if whole.parts == 1 else 1
+    whole.keeps = norming.exponents != NULL and not is_product(norming.norm) and whole.cells * plan.inner <= BLOCK
     whole.sums = NULL
     whole.logs = NULL
     return whole
 
 
 cdef inline ptrdiff_t whole_row(const whole_t* whole) noexcept nogil:
-    """Elements that are worked on together; those of maps that are one task, too, where halves become floats."""
-    return max(whole.norming.plan.inner, <ptrdiff_t> TAPS)
+    """Elements that are worked on together."""
+    return max(whole.norming.plan.inner, <ptrdiff_t> (BLOCK if whole.keeps else TAPS))
 
 
 cdef inline ptrdiff_t whole_line(const whole_t* whole) noexcept nogil:
@@ -108,12 +107,6 @@ cdef inline whole_buffers_t whole_buffers(const whole_t* whole, char* scratch) n
 
 # --- sums ----------------------------------------------------------------------------------------------------------
 
-cdef inline double lifted_power(double v, double p, const int whole_p) noexcept nogil:
-    if whole_p == 0:
-        return power_of(v, p)
-    return product_of(v, whole_p)
-
-
 cdef inline void weigh_as(
     double* powers, double* weighted, const float* src, ptrdiff_t n, const double* starts, const bint each, double eps,
     double p, const int whole_p
@@ -121,11 +114,16 @@ cdef inline void weigh_as(
     cdef ptrdiff_t i
     cdef double v, w
     cdef double start = starts[0]
+    cdef parted_t parts
     for i in range(n):
         v = lifted_above(src[i], eps)
-        w = lifted_power(v, p, whole_p)
+        parts = part_number(v)
+        if whole_p == 0:
+            w = near_power_of(v, parts, p)
+        else:
+            w = product_of(v, whole_p)
         powers[i] = w
-        weighted[i] = w * (near_log_of(v) - (starts[i] if each else start))
+        weighted[i] = w * (near_log_of(parts) - (starts[i] if each else start))
 
 
 cdef inline double lifted_above(double x, double eps) noexcept nogil:
@@ -187,7 +185,7 @@ cdef void start_logs(const whole_t* whole, const whole_buffers_t* buffers, const
     cdef const float* first = floats_of(whole.norming, buffers.line, src, inner)
     cdef ptrdiff_t c
     for c in range(inner):
-        buffers.starts[c] = near_log_of(lifted_above(first[c], whole.norming.norm.eps))
+        buffers.starts[c] = near_log_of(part_number(lifted_above(first[c], whole.norming.norm.eps)))
 
 
 cdef void add_cells(
@@ -202,7 +200,9 @@ cdef void add_cells(
     cdef ptrdiff_t at = 0
     cdef ptrdiff_t n, x
     cdef const float* line
-    if multiplies:
+    if whole.keeps:
+        together = cells
+    elif multiplies:
         together = cells if norming.narrow == NULL else max(1, BLOCK // inner)
     while at < cells:
         n = min(together, cells - at)
@@ -243,7 +243,7 @@ cdef void finish_norms(
     cdef ptrdiff_t nbytes = whole.cells * inner * norming.stored.storage
     cdef ptrdiff_t m
     if rounds_roots(norming):
-        round_roots((<float*> norming.dst) + map * inner, sums, n, norming.norm.p)
+        round_roots(norming, norming.dst + map * inner * norming.stored.storage, sums, n)
         return
     if norming.norm.high == INFINITY:
         # None is worked out again, so that it does not matter whose they are.
@@ -269,14 +269,14 @@ cdef double slope_of_power(
     cdef double first, value
     cdef ptrdiff_t i
     if log != 0:
-        return mean / p * (log / total - (near_log_of(mean) - start))
+        return mean / p * (log / total - (near_log_of(part_number(mean)) - start))
     # Of equal elements there is no slope.
     read_row(norming, &value, src, channel, 1, 1)
     first = lifted(value, eps)
     for i in range(1, whole.cells):
         read_row(norming, &value, src, i * inner + channel, 1, 1)
         if lifted(value, eps) != first:
-            return mean / p * (log / total - (near_log_of(mean) - start))
+            return mean / p * (log / total - (near_log_of(part_number(mean)) - start))
     return 0
 
 
@@ -319,7 +319,7 @@ cdef inline void scale_slopes_as(
         elif whole_p == 4:
             w *= v * v * v
         elif whole_p == 0:
-            w *= power_of(v, p - 1)
+            w *= near_power_of(v, part_number(v), p - 1)
         if lifts:
             dst[i] = 0 if x < eps else w
         else:
@@ -364,6 +364,28 @@ cdef alone_t scale_slopes(
         scale_slopes_of(dst, src, n, factors, each, True, eps, p, 0)
 
 
+cdef alone_t scale_ratios(
+    double* powers, const float* src, ptrdiff_t n, const double* factors, ptrdiff_t inner, double eps
+) noexcept nogil:
+    """Turn powers of pixels into their derivatives times factors."""
+    cdef ptrdiff_t c
+    cdef ptrdiff_t i = 0
+    cdef double x, w
+    cdef double factor = factors[0]
+    if inner == 1:
+        for i in range(n):
+            x = src[i]
+            w = powers[i] / x * factor
+            powers[i] = 0 if x < eps else w
+        return
+    while i < n:
+        for c in range(inner):
+            x = src[i + c]
+            w = powers[i + c] / x * factors[c]
+            powers[i + c] = 0 if x < eps else w
+        i += inner
+
+
 cdef void spread_cells(
     const whole_t* whole, const whole_buffers_t* buffers, const double* factors, ptrdiff_t first, ptrdiff_t cells
 ) noexcept nogil:
@@ -377,10 +399,14 @@ cdef void spread_cells(
     cdef ptrdiff_t storage = norming.stored.storage
     cdef ptrdiff_t n, x
     cdef const float* line
+    if whole.keeps:
+        together = cells
     while at < stop:
         n = min(together * inner, stop - at)
         line = floats_of(norming, buffers.line, norming.src + at * storage, n)
-        if inner == 1:
+        if whole.keeps:
+            scale_ratios(buffers.row, line, n, factors, inner, norm.eps)
+        elif inner == 1:
             scale_slopes(buffers.row, line, n, factors, False, norm.eps, norm.p)
         else:
             x = 0

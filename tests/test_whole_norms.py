@@ -122,13 +122,22 @@ def test_what_is_not_finite_stays_in_its_map(bad: float, p: float, layout: str) 
         np.testing.assert_array_equal(np.isfinite(forward), [True, False, True])
 
 
-def test_logarithms_for_sums_that_become_floats() -> None:
+def test_logarithms_and_powers_for_results_that_become_floats() -> None:
     random = np.random.default_rng(0)
     x = np.exp(random.uniform(-100, 88, 5000)).astype(np.float32).astype(np.float64)
     x = np.concatenate([x, 1 + random.standard_normal(1000) * 2.0**-20, [2.0**-149, 3.4e38, 1.0]])
     found = np.empty_like(x)
     kernels.near_logarithms(x, found)
     np.testing.assert_allclose(found, np.log(x.astype(np.longdouble)).astype(np.float64), rtol=4e-16)
+    for p in (2.5, 0.5, 5.9, -0.5, 1.001, 6.0):
+        kernels.near_powers(x, found, p)
+        exact = np.power(x.astype(np.longdouble), np.longdouble(p)).astype(np.float64)
+        np.testing.assert_allclose(found, exact, rtol=(2 + 2.5 * abs(p)) * 2.0**-53)
+    ends = np.array([0.0, math.inf, math.nan])
+    for p, expected in ((2.5, ends), (-0.5, np.array([math.inf, 0.0, math.nan]))):
+        found = np.empty_like(ends)
+        kernels.near_powers(ends, found, p)
+        np.testing.assert_array_equal(found, expected)
 
 
 @pytest.mark.parametrize("p", [1, 2, 3, 4])

@@ -12,6 +12,12 @@ typedef float pooling_four_floats_t __attribute__((vector_size(16)));
 typedef uint32_t pooling_four_words_t __attribute__((vector_size(16)));
 typedef int64_t pooling_masks_t __attribute__((vector_size(32)));
 
+#if defined(__clang__) || __GNUC__ >= 12
+#define POOLING_SHUFFLE_DOUBLES(a, b, ...) __builtin_shufflevector(a, b, __VA_ARGS__)
+#else
+#define POOLING_SHUFFLE_DOUBLES(a, b, ...) __builtin_shuffle(a, b, (pooling_masks_t) {__VA_ARGS__})
+#endif
+
 /* |x| ** p, or the power of what is not below `eps`. */
 static inline __attribute__((always_inline)) pooling_doubles_t pooling_four_powers(
     pooling_four_floats_t x, const int p, const int lifts, double eps
@@ -80,6 +86,47 @@ POOLING_POWERS(sum_lifted, 1, 1)
 POOLING_POWERS(sum_lifted_squares, 2, 1)
 POOLING_POWERS(sum_lifted_cubes, 3, 1)
 POOLING_POWERS(sum_lifted_fourths, 4, 1)
+
+/* Sums of the powers of two neighbours in each of two rows, rows first. */
+static inline __attribute__((always_inline)) void pooling_pairs_of(
+    double *dst, const float *src, ptrdiff_t apart, ptrdiff_t n, const int p
+) {
+    pooling_four_floats_t x[4];
+    pooling_doubles_t low, high, pairs;
+    ptrdiff_t i;
+    for (i = 0; i + 4 <= n; i += 4) {
+        memcpy(x, src + 2 * i, 32);
+        memcpy(x + 2, src + apart + 2 * i, 32);
+        low = pooling_four_powers(x[0], p, 0, 0) + pooling_four_powers(x[2], p, 0, 0);
+        high = pooling_four_powers(x[1], p, 0, 0) + pooling_four_powers(x[3], p, 0, 0);
+        pairs = POOLING_SHUFFLE_DOUBLES(low, high, 0, 4, 2, 6) + POOLING_SHUFFLE_DOUBLES(low, high, 1, 5, 3, 7);
+        pairs = POOLING_SHUFFLE_DOUBLES(pairs, pairs, 0, 2, 1, 3);
+        memcpy(dst + i, &pairs, 32);
+    }
+    for (; i < n; i++) {
+        pooling_four_floats_t last = {src[2 * i], src[2 * i + 1], src[apart + 2 * i], src[apart + 2 * i + 1]};
+        low = pooling_four_powers(last, p, 0, 0);
+        dst[i] = (low[0] + low[2]) + (low[1] + low[3]);
+    }
+}
+
+#define POOLING_POWER_PAIRS(NAME, P)                                                                                         \
+static __attribute__((noinline)) void pooling_##NAME(double *dst, const float *src, ptrdiff_t apart, ptrdiff_t n) {    \
+    pooling_pairs_of(dst, src, apart, n, P);                                                                           \
+}
+POOLING_POWER_PAIRS(pairs_of_magnitudes, 1)
+POOLING_POWER_PAIRS(pairs_of_squares, 2)
+POOLING_POWER_PAIRS(pairs_of_cubes, 3)
+POOLING_POWER_PAIRS(pairs_of_fourths, 4)
+
+static inline void pooling_add_pairs(double *dst, const float *src, ptrdiff_t apart, ptrdiff_t n, int p) {
+    switch (p) {
+    case 1: pooling_pairs_of_magnitudes(dst, src, apart, n); break;
+    case 2: pooling_pairs_of_squares(dst, src, apart, n); break;
+    case 3: pooling_pairs_of_cubes(dst, src, apart, n); break;
+    default: pooling_pairs_of_fourths(dst, src, apart, n);
+    }
+}
 
 /* The sum of the powers of 1, 2, 3 or 4. */
 static inline double pooling_sum_powers(const float *src, ptrdiff_t n, int p, double eps) {
