@@ -202,6 +202,8 @@ cdef enum:
     # once. Channels of pixels that are added up as they lie.
     MOST_POWERS = 4
     PIXEL_CHANNELS = 16
+    # Elements of a part of a map whose norm is made of parts; those are part of what the sum means.
+    NORM_PART = 1 << 16
     # Norms that are kept while gradients are made, of windows that reach into several parts of a plane.
     MOST_NORMS = 1 << 15
 
