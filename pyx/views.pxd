@@ -21,8 +21,8 @@ cdef struct maps_t:
     # Sizes and steps of the two axes that count maps; 1 and 0 where there are fewer.
     ptrdiff_t outer_sizes[2]
     ptrdiff_t outer_steps[2]
-    # Whether each map lies as kernels read it; whether neighbours in memory are elements of different maps.
-    bint lying, crossed
+    # Whether each map lies as kernels read it, or each row of its first axis does; whether neighbours in memory are elements of different maps.
+    bint lying, rows_lying, crossed
 
 
 cdef inline const char* map_at(const maps_t* maps, ptrdiff_t number) noexcept nogil:
