@@ -1,10 +1,10 @@
 """Calls that two threads slow down: ``python -m benchmarks.threads [--small] [--sizes] [--seconds S] [NAME ...]``.
 
-Each row of the race is timed with one thread and with two in turns, in one process. One thread runs twice in each turn,
-so that what differs between its two times is noise. Printed are the rows that take more than 3 % longer with two threads
-than with one, by the fastest call and by the median, beyond the noise of both; ``--all`` prints every row. Names choose
-the rows that begin with them; ``--small`` those that move less than 4 MB, and ``--sizes`` adds each row with
-fewer maps, down to where calls run on one thread in any case: their times tell where thresholds should lie.
+Each row of the race is timed with one thread and with two in turns, in one process. One thread runs twice in each
+turn, so that what differs between its two times is noise. Printed are the rows that take more than 3 % longer with two
+threads than with one, by the fastest call and by the median, beyond the noise of both; ``--all`` prints every row.
+Names choose the rows that begin with them; ``--small`` those that move less than 4 MB, and ``--sizes`` adds each row
+with fewer maps, down to where calls run on one thread in any case: their times tell where thresholds should lie.
 """
 
 from __future__ import annotations
@@ -48,9 +48,7 @@ class Pair:
     @property
     def slower(self) -> bool:
         """Whether two threads are slower by more than is allowed, beyond noise."""
-        return (
-            self.least > 1 + ALLOWED + self.noise_of_least and self.median > 1 + ALLOWED + self.noise_of_median
-        )  # fmt: skip
+        return self.least > 1 + ALLOWED + self.noise_of_least and self.median > 1 + ALLOWED + self.noise_of_median
 
     @classmethod
     def of(cls, one: Sequence[float], again: Sequence[float], two: Sequence[float]) -> Pair:
@@ -123,7 +121,7 @@ def _line(case: BenchmarkCase, pair: Pair) -> str:
 
 def main(arguments: Sequence[str] | None = None) -> int:
     """Time the rows, print those that two threads slow down, and return how many there are, as 1 or 0."""
-    parser = argparse.ArgumentParser(prog="python -m benchmarks.threads", description="Calls that two threads slow down.")
+    parser = argparse.ArgumentParser(prog="python -m benchmarks.threads", description=__doc__)
     parser.add_argument("names", nargs="*", metavar="NAME")
     parser.add_argument("--small", action="store_true", help="rows that move less than 4 MB only")
     parser.add_argument("--sizes", action="store_true", help="each row with fewer maps as well")
