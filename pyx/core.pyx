@@ -495,6 +495,8 @@ cdef class Plan:
         # Both raise OverflowError beyond what memory can be.
         self.read = read
         self.written = written
+        plan.in_row = plan.axes[2].input_size * inner
+        plan.in_plane = plan.axes[1].input_size * plan.in_row
         plan.reach = 0
         for i in range(3):
             axis = &plan.axes[i]
@@ -752,9 +754,10 @@ cdef bint lay_maps(const Py_buffer* view, ptrdiff_t first, maps_t* maps) noexcep
     maps.itemsize = view.itemsize
     maps.axes = <int> (view.ndim - first)
     maps.nbytes = view.itemsize
-    maps.lying = True
+    maps.lying = maps.rows_lying = True
     maps.crossed = False
     for i in range(maps.axes - 1, -1, -1):
+        maps.rows_lying = maps.lying
         maps.sizes[i] = view.shape[first + i]
         maps.steps[i] = view.strides[first + i]
         maps.lying &= maps.sizes[i] == 1 or maps.steps[i] == maps.nbytes
@@ -776,6 +779,7 @@ cdef bint lay_maps(const Py_buffer* view, ptrdiff_t first, maps_t* maps) noexcep
                 return False
             maps.crossed = True
     maps.lying &= places % view.itemsize == 0
+    maps.rows_lying &= (places | <size_t> maps.steps[0]) % view.itemsize == 0
     return True
 
 

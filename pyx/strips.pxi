@@ -177,7 +177,7 @@ cdef ptrdiff_t forward_strips(const void* job, char* scratch, ptrdiff_t begin, p
     cdef ptrdiff_t column = strip.padded_rows
     cdef ptrdiff_t inner = plan.inner
     cdef ptrdiff_t columns = width.input_size * inner
-    cdef ptrdiff_t in_row = columns * leaves.storage
+    cdef ptrdiff_t in_row = plan.in_row * leaves.storage
     cdef ptrdiff_t out_row = width.output_size * inner * leaves.storage
     cdef ptrdiff_t strips = strips_of(plan, means)
     cdef ptrdiff_t taps = max(height.kernel_size, width.kernel_size)
@@ -207,7 +207,7 @@ cdef ptrdiff_t forward_strips(const void* job, char* scratch, ptrdiff_t begin, p
     for task in range(begin, end):
         row = task % strips * strip.rows
         rows = min(strip.rows, height.output_size - row)
-        plane = pooling.src + task // strips * height.input_size * in_row
+        plane = pooling.src + task // strips * plan.in_plane * leaves.storage
         out = pooling.dst + (task // strips * height.output_size + row) * out_row
         # Columns before `stop` have been made.
         stop = 0

@@ -70,6 +70,9 @@ cdef struct gradient_stack_t:
 cdef struct plan_t:
     ptrdiff_t outer, inner
     axis_t axes[3]
+    # Elements from one row of the input to the next, and from one plane to the next: those of a row and of a plane, or
+    # more in a view.
+    ptrdiff_t in_row, in_plane
     # Outputs of the last axis are made in segments, so that a row stays in the first-level cache however long it is.
     ptrdiff_t segment, segments
     # Output rows that are made together; each call of a leaf then does as many.
