@@ -131,6 +131,12 @@ ENTRIES = {
     "powers": Entry(
         lambda **b: kernels.powers(b["src"], b["dst"], 2.0), {"src": np.ones(5), "dst": np.ones(5)}, ("dst",)
     ),
+    "near_powers": Entry(
+        lambda **b: kernels.near_powers(b["src"], b["dst"], 2.5), {"src": np.ones(5), "dst": np.ones(5)}, ("dst",)
+    ),
+    "near_logarithms": Entry(
+        lambda **b: kernels.near_logarithms(b["src"], b["dst"]), {"src": np.ones(5), "dst": np.ones(5)}, ("dst",)
+    ),
     "logarithms": Entry(
         lambda **b: kernels.logarithms(b["src"], b["dst"]), {"src": np.ones(5), "dst": np.ones(5)}, ("dst",)
     ),
