@@ -23,6 +23,7 @@ LEVELS = 6
 
 @cache
 def photograph() -> Any:
+    """Return 512 x 512 bytes."""
     from skimage import data
 
     return data.camera()
@@ -30,13 +31,13 @@ def photograph() -> Any:
 
 @cache
 def corner() -> Any:
-    """A part of the photograph that blocks of 8 do not divide: sky in its right and lower border."""
+    """Return a part of the photograph that blocks of 8 do not divide, with sky at the border."""
     return np.ascontiguousarray(photograph()[60:161, 380:481])
 
 
 @cache
 def elevation() -> Any:
-    """Metres, with a strip that no satellite saw and clouds here and there."""
+    """Return metres, with a strip that no satellite saw and clouds here and there."""
     from matplotlib import cbook
 
     heights = cbook.get_sample_data("jacksboro_fault_dem.npz")["elevation"].astype(np.float32)[:320, :320]
@@ -52,7 +53,7 @@ def elevation() -> Any:
 
 @cache
 def labels() -> Any:
-    """A volume of cells, each with a number, and walls of 0 between them."""
+    """Return a volume of cells, each with a number, and walls of 0 between them."""
     shape, count = (48, 96, 96), 70
     random = np.random.default_rng(5)
     middles = random.random((count, 3)) * shape
@@ -93,7 +94,7 @@ def _cascade(x: Any, rounding: Any) -> list[Any]:
 
 
 def with_nan() -> tuple[Any, Any, Any]:
-    """A part of the photograph with one NaN, and its means over 9 x 9 by scipy and by us."""
+    """Return a part of the photograph with one NaN, and its means over 9 x 9 by scipy and by us."""
     from scipy import ndimage
 
     x = corner().astype(np.float32)
@@ -102,7 +103,7 @@ def with_nan() -> tuple[Any, Any, Any]:
 
 
 def edges() -> list[tuple[str, Any]]:
-    """Blocks of 8 of a part of the photograph, by several rules."""
+    """Return blocks of 8 of a part of the photograph, by several rules."""
     from skimage.measure import block_reduce
 
     x = corner()
@@ -115,7 +116,7 @@ def edges() -> list[tuple[str, Any]]:
 
 
 def gaps() -> list[tuple[str, Any]]:
-    """Blocks of 8 of the elevation model."""
+    """Return blocks of 8 of the elevation model."""
     x = elevation()
     mean, share = pooling.block_reduce(x, 8, nodata=np.nan, return_valid=True)
     return [
@@ -128,7 +129,7 @@ def gaps() -> list[tuple[str, Any]]:
 
 
 def regions() -> list[tuple[str, Any]]:
-    """Slices of blocks of 4 of the labels."""
+    """Return slices of blocks of 4 of the labels."""
     x = labels()
     middle = x.shape[0] // 8
     return [
@@ -141,7 +142,7 @@ def regions() -> list[tuple[str, Any]]:
 
 
 def invented() -> int:
-    """Blocks of labels whose mean is a label that is not in them."""
+    """Count blocks of labels whose mean is a label that is not in them."""
     x = labels()
     means = pooling.block_reduce(x, 4, "mean")
     cells = x.reshape(12, 4, 24, 4, 24, 4).transpose(0, 2, 4, 1, 3, 5).reshape(*means.shape, 64)
@@ -152,60 +153,62 @@ def page() -> str:
     """Return docs/gallery.md."""
     partial, padded = edges()[1][1].astype(float), edges()[3][1]
     _, theirs, ours = with_nan()
-    rows = [f"| {name} | {' | '.join(f'{wrong:.1%}' for wrong, _ in found)} |" for name, found in drifts().items()]
-    bias = {name: found[-1][1] for name, found in drifts().items()}
-    heights = gaps()
+    shares = {name: " | ".join(f"{wrong:.1%}" for wrong, _ in found) for name, found in drifts().items()}
+    rows = "\n".join(f"| {name} | {each} |" for name, each in shares.items())
+    head = " | ".join(f"level {n}" for n in range(1, LEVELS + 1))
+    bias = drifts()["means of rounded means, half up"][-1][1]
+    missing, plain, left, _, _ = (float(np.isnan(each).mean()) for _, each in gaps())
     return f"""\
 <!-- Made by docs/make_gallery.py. -->
 
 # Images and volumes in pictures
 
-What `pooling.block_reduce`, `pooling.pyramid` and `pooling.filters` do, beside what others do. [images.md](images.md) explains
-the arguments.
+What `pooling.block_reduce`, `pooling.pyramid` and `pooling.filters` do, beside what others do.
+[images.md](images.md) explains the arguments.
 
 ## Borders
 
-Blocks of 8 do not divide 101 pixels. The last row and column of blocks hold 5 pixels each way: they are means of what is there.
-scikit-image fills them up with zeros: the mean of its last row is {padded[-1].mean():.0f}, where the pixels have
-{partial[-1].mean():.0f}.
+Blocks of 8 do not divide 101 pixels. The last row and column of blocks hold 5 pixels each way: they are means of what
+is there. scikit-image fills them up with zeros: the mean of its last row is {padded[-1].mean():.0f}, where the pixels
+have {partial[-1].mean():.0f}.
 
-![A photograph, reduced with its partial blocks, without them, and with the dark border that zeros make](gallery-edges.png)
+![A photograph in blocks: with partial ones, without them, and with a dark border](gallery-edges.png)
 
 ## Pyramids
 
-{LEVELS} levels of a photograph of 512 x 512 bytes. Each pixel of a level of `pooling.pyramid` is the mean of all pixels that it stands
-for, rounded once. Where each level is made of the rounded one before, errors pile up. Shares of pixels that differ from the
-exact mean, rounded in the same way:
+{LEVELS} levels of a photograph of 512 x 512 bytes. Each pixel of a level of `pooling.pyramid` is the mean of all pixels
+that it stands for, rounded once. Where each level is made of the rounded one before, errors pile up. Shares of pixels
+that differ from the exact mean, rounded in the same way:
 
-| | {" | ".join(f"level {n}" for n in range(1, LEVELS + 1))} |
+| | {head} |
 |---|{"---:|" * LEVELS}
-{chr(10).join(rows)}
+{rows}
 
-With halves rounded up, the last level is brighter than the photograph by
-{bias["means of rounded means, half up"]:.2f} on the mean.
+With halves rounded up, the last level is brighter than the photograph by {bias:.2f} on the mean.
 
 ![Mean error of each level, of the pyramid and of means of rounded means](gallery-pyramid.png)
 
 ## Gaps
 
-An elevation model of which {np.isnan(heights[0][1]).mean():.0%} is missing, in blocks of 8 x 8. A plain mean loses every block that has
-a gap, {np.isnan(heights[1][1]).mean():.0%} of them; with `nodata=numpy.nan` {np.isnan(heights[2][1]).mean():.1%} are lost, and those with less
-than half of their elements as well where `min_valid=0.5` says so.
+An elevation model of which {missing:.0%} is missing, in blocks of 8 x 8. A plain mean loses every block that has a gap,
+{plain:.0%} of them; with `nodata=numpy.nan` {left:.1%} are lost, and those with less than half of their elements as well
+where `min_valid=0.5` says so.
 
-![An elevation model with gaps, its means with and without nodata, and the shares of valid elements](gallery-gaps.png)
+![An elevation model with gaps, its means with and without nodata, and valid shares](gallery-gaps.png)
 
 ## Labels
 
-A volume of cells with walls of 0, in blocks of 4 x 4 x 4. A mode is the most frequent label of a block; with `nodata=0` walls
-do not count. To take the first element of each block breaks walls at random. Means of labels are other labels:
+A volume of cells with walls of 0, in blocks of 4 x 4 x 4. A mode is the most frequent label of a block; with `nodata=0`
+walls do not count. To take the first element of each block breaks walls at random. Means of labels are other labels:
 {invented()} of {12 * 24 * 24} blocks become a label that none of their elements has.
 
 ![A slice of a label volume, and what modes, first elements and means make of it](gallery-labels.png)
 
 ## Filters
 
-A photograph with one NaN, filtered with windows of 9 x 9. A running sum carries the NaN to the end of every line that it reaches:
-{np.isnan(theirs).sum()} elements in `scipy.ndimage.uniform_filter`. Here {np.isnan(ours).sum()} elements are NaN, those whose windows hold it.
+A photograph with one NaN, filtered with windows of 9 x 9. A running sum carries the NaN to the end of every line that
+it reaches: {np.isnan(theirs).sum()} elements in `scipy.ndimage.uniform_filter`. Here {np.isnan(ours).sum()} elements
+are NaN, those whose windows hold it.
 
 ![A photograph with one NaN, and its means by SciPy and by pooling, where NaN is red](gallery-nan.png)
 """

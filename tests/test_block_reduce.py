@@ -630,7 +630,7 @@ def test_a_block_is_added_in_the_same_order_whatever_else_the_array_has(func: st
             part = (slice(None),) * axis + (slice(start, None),)
             assert_same_bytes(
                 pooling.block_reduce(np.ascontiguousarray(x[part]), size, func),
-                together[part[:-1] + (slice(-1, None),)],
+                together[(*part[:-1], slice(-1, None))],
             )
 
 
@@ -642,7 +642,8 @@ def test_masked_arrays_need_no_nodata_to_be_masked() -> None:
     assert pooling.block_reduce(unmasked, 2, weights=[0, 0, 1, 1]).tolist() == [None, 4]
     out = np.empty(2, np.uint8)
     into = pooling.block_reduce(x, 2, out=out)
-    assert into.tolist() == [None, 2] and np.shares_memory(into.data, out)
+    assert into.tolist() == [None, 2]
+    assert np.shares_memory(into.data, out)
     weights = np.ma.MaskedArray(np.ones(4), [0, 1, 0, 0])
     assert pooling.block_reduce(np.array([1.0, 9.0, 2.0, 4.0]), 2, weights=weights).tolist() == [1.0, 3.0]
 
@@ -662,7 +663,7 @@ def test_a_sum_that_does_not_fit_is_no_fault_of_a_block_that_becomes_nodata() ->
 
 @pytest.mark.parametrize("dtype", FLOATS)
 def test_first_elements_keep_their_sign_of_zero(dtype: str) -> None:
-    x = np.array([-0.0, 1.0, 0.0, -0.0, 9.0, -0.0, np.nan, 1.0]).astype(dtype)
+    x = np.array([-0.0, 1.0, 0.0, -0.0, 9.0, -0.0, np.nan, 1.0]).astype(random_array((1,), dtype).dtype)
     for arguments in ({}, {"nodata": 9.0}):
         result = pooling.block_reduce(x, 2, "first", **arguments).astype(np.float64)
         assert np.signbit(result[:3]).tolist() == [True, False, bool(arguments)]
@@ -675,11 +676,10 @@ def test_sums_of_floats_beyond_float64_are_infinite_and_so_are_their_means() -> 
     x = np.array([1.5e308, 1.5e308, -1.5e308, -1.5e308])
     assert pooling.block_reduce(x, 2, "sum").tolist() == [np.inf, -np.inf]
     assert pooling.block_reduce(x, 2).tolist() == [np.inf, -np.inf]
-    assert pooling.block_reduce(x.astype(np.float32) * 0 + np.float32(3e38), 4).tolist() == [np.float32(3e38)]
+    assert pooling.block_reduce(np.full(4, 3e38, np.float32), 4).tolist() == [np.float32(3e38)]
     # Deviations are scaled, and a median divides first.
-    assert (
-        np.isfinite(pooling.block_reduce(x, 4, "rms")).all() and np.isfinite(pooling.block_reduce(x, 2, "median")).all()
-    )
+    assert np.isfinite(pooling.block_reduce(x, 4, "rms")).all()
+    assert np.isfinite(pooling.block_reduce(x, 2, "median")).all()
 
 
 def test_nodata_of_more_than_a_number_is_refused_in_a_sentence() -> None:
