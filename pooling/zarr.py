@@ -739,6 +739,7 @@ def write_multiscales(
     [(40, 300, 300), (20, 150, 150), (10, 75, 75), (5, 38, 38)]
     """
     target = _target(store, flag(FUNCTION, "overwrite", overwrite))
+    _keep_source(source, target)
     version = word(FUNCTION, "ome_version", ome_version, ("0.5", "0.4"))
     room = whole_between(FUNCTION, "memory", memory, 1 << 16, 1 << 50, "use about 2**27")
     with open_source(source, axes) as opened:
@@ -777,17 +778,65 @@ def _target(store: Any, overwrite: bool) -> Path:
         raise refused(FileNotFoundError, FUNCTION, f"there is no folder {str(target.parent)!r} for the store")
     if os.path.lexists(target) and not overwrite:
         raise refused(FileExistsError, FUNCTION, f"{str(target)!r} exists", "name another store, or say overwrite=True")
+    if os.path.lexists(target) and not _may_go(target):
+        raise refused(
+            FileExistsError,
+            FUNCTION,
+            f"{str(target)!r} is no folder of Zarr, and overwrite=True replaces nothing else",
+            "name another store, or remove it yourself",
+        )
     return target
+
+
+def _may_go(folder: Path) -> bool:
+    """Whether this is a folder of Zarr, or an empty one."""
+    if not folder.is_dir() or folder.is_symlink():
+        return False
+    inside = {entry.name for entry in folder.iterdir()}
+    return not inside or bool(inside & {"zarr.json", ".zgroup", ".zarray", ".zattrs"})
+
+
+def _keep_source(source: Any, target: Path) -> None:
+    """Refuse to replace what is read."""
+    if isinstance(source, (str, os.PathLike)):
+        place: Any = source
+    elif isinstance(source, zarr.Array):
+        place = getattr(source.store, "root", None)
+    else:
+        # A view of a mapped file has it somewhere below.
+        while not isinstance(source, np.memmap) and isinstance(getattr(source, "base", None), np.ndarray):
+            source = source.base
+        place = getattr(source, "filename", None)
+    if place is None or not target.exists():
+        return
+    file, whole = Path(place).resolve(), target.resolve()
+    if file == whole or whole in file.parents:
+        raise refused(
+            FileExistsError,
+            FUNCTION,
+            f"{str(target)!r} holds the source, which would be lost",
+            "name another store",
+        )
 
 
 def _prepare(draft: Path, mark: str, overwrite: bool) -> None:
     """Make the folder to write into, or accept that of an earlier call."""
     file = draft / "pooling" / "call.json"
     if draft.exists():
+        if not draft.is_dir():
+            raise refused(FileExistsError, FUNCTION, f"{str(draft)!r} is in the way", "rename it")
         known = file.read_text("utf-8") if file.is_file() else ""
         if known == mark:
             return
-        if known or any(draft.iterdir()):
+        inside = {entry.name for entry in draft.iterdir()}
+        if not known and inside - {"pooling"} and not _may_go(draft):
+            raise refused(
+                FileExistsError,
+                FUNCTION,
+                f"{str(draft)!r}, where the image would lie until it is whole, is no folder of Zarr",
+                "name another store, or rename that folder",
+            )
+        if known or inside:
             if not overwrite:
                 raise refused(
                     FileExistsError,

@@ -329,6 +329,7 @@ def test_stores_that_exist_are_kept(tmp_path):
     target = tmp_path / "a.zarr"
     target.mkdir()
     (target / "precious").write_text("kept")
+    (target / "zarr.json").write_text("{}")
     with pytest.raises(FileExistsError) as caught:
         write_multiscales(array, target, axes="zyx")
     assert str(caught.value) == (
@@ -566,3 +567,35 @@ def test_the_command_is_ended_and_goes_on(tmp_path):
         assert not target.exists()
         assert subprocess.run(line, check=False, capture_output=True).returncode == 0
     np.testing.assert_array_equal(levels_of(target)[1], pooling.block_reduce(array, 2))
+
+
+def test_nothing_but_zarr_is_overwritten_and_never_the_source(tmp_path):
+    array = np.arange(64 * 64, dtype=np.uint16).reshape(64, 64)
+    photos = tmp_path / "photos"
+    photos.mkdir()
+    (photos / "thesis.txt").write_text("mine")
+    file = tmp_path / "array.npy"
+    np.save(file, array)
+    for target in (photos, file):
+        with pytest.raises(FileExistsError, match="is no folder of Zarr, and overwrite=True replaces nothing else"):
+            write_multiscales(array, target, axes="yx", levels=1, overwrite=True)
+    assert (photos / "thesis.txt").read_text() == "mine"
+    # Nor a folder that happens to have the name of the unfinished image.
+    beside = tmp_path / "image.zarr.unfinished"
+    beside.mkdir()
+    (beside / "thesis.txt").write_text("mine")
+    with pytest.raises(FileExistsError, match="is no folder of Zarr"):
+        write_multiscales(array, tmp_path / "image.zarr", axes="yx", levels=1, overwrite=True)
+    assert (beside / "thesis.txt").read_text() == "mine"
+    group = zarr.open_group(tmp_path / "all.zarr", mode="w")
+    inner = group.create_array("source", data=array)
+    np.save(tmp_path / "all.zarr" / "mapped.npy", array)
+    mapped = np.load(tmp_path / "all.zarr" / "mapped.npy", mmap_mode="r")
+    for source in (inner, tmp_path / "all.zarr" / "source", mapped, mapped[:32], tmp_path / "all.zarr"):
+        with pytest.raises(FileExistsError, match="holds the source, which would be lost"):
+            write_multiscales(source, tmp_path / "all.zarr", axes="yx", levels=1, overwrite=True)
+    np.testing.assert_array_equal(zarr.open_array(tmp_path / "all.zarr" / "source", mode="r")[:], array)
+    # An empty folder may become an image, and an image another one.
+    (tmp_path / "empty").mkdir()
+    for _ in range(2):
+        write_multiscales(array, tmp_path / "empty", axes="yx", levels=1, overwrite=True)
