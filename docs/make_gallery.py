@@ -191,7 +191,7 @@ With halves rounded up, the last level is brighter than the photograph by {bias:
 ## Gaps
 
 An elevation model of which {missing:.0%} is missing, in blocks of 8 x 8. A plain mean loses every block that has a gap,
-{plain:.0%} of them; with `nodata=numpy.nan` {left:.1%} are lost, and those with less than half of their elements as well
+{plain:.0%} of them; with `nodata=numpy.nan` {left:.1%} are lost, and those with less than half of their elements too
 where `min_valid=0.5` says so.
 
 ![An elevation model with gaps, its means with and without nodata, and valid shares](gallery-gaps.png)

@@ -12,7 +12,6 @@ import json
 import math
 import mmap
 import os
-import secrets
 import shutil
 import zlib
 from collections.abc import Callable, Iterator, Mapping, Sequence
@@ -577,7 +576,7 @@ def _array(group: Any, path: str, image: Image, level: Level, chunk: Any, shard:
 
 def _write(image: Image, draft: Path, progress: Progress) -> None:
     """Write all levels into a folder, or what an earlier call left to be written."""
-    aside = draft / "pooling"
+    aside = draft / ASIDE
     group: Any = zarr.open_group(draft, mode="a", zarr_format=image.zarr_format)
     rest = zarr.open_group(aside, mode="a", zarr_format=image.zarr_format)
     journal = _Journal(aside / "journal")
@@ -621,7 +620,6 @@ def _write(image: Image, draft: Path, progress: Progress) -> None:
         progress(total, total, "done")
     finally:
         journal.close()
-    shutil.rmtree(aside)
 
 
 def _read(source: Source, region: Sequence[slice]) -> AnyArray:
@@ -633,15 +631,25 @@ def _read(source: Source, region: Sequence[slice]) -> AnyArray:
         raise refused(OSError, FUNCTION, f"the source cannot be read at [{where}] ({first_line(error)})") from error
 
 
+ASIDE = "pooling"
+"""The folder, in one that is not whole yet, of what is known about the call and of levels that are gathered."""
+
+
 def _put_in_place(draft: Path, target: Path) -> None:
-    """Give a whole folder the name of the target; what was there before goes when the new one is there."""
+    """Give a whole folder the name of the target; what was there before goes when the new one is there.
+
+    What an earlier call left that was killed here is taken away too.
+    """
+    old = target.with_name(f"{target.name}.pooling-old")
     if target.exists():
-        old = target.with_name(f"{target.name}.old-{secrets.token_hex(6)}")
+        if old.exists():
+            shutil.rmtree(old)
         os.rename(target, old)
-        os.rename(draft, target)
-        shutil.rmtree(old) if old.is_dir() and not old.is_symlink() else old.unlink()
-    else:
-        os.rename(draft, target)
+    os.rename(draft, target)
+    # Only now: until it has its name, the same call must find what is done.
+    shutil.rmtree(target / ASIDE)
+    if old.exists():
+        shutil.rmtree(old)
 
 
 def write_multiscales(
@@ -821,7 +829,7 @@ def _keep_source(source: Any, target: Path) -> None:
 
 def _prepare(draft: Path, mark: str, overwrite: bool) -> None:
     """Make the folder to write into, or accept that of an earlier call."""
-    file = draft / "pooling" / "call.json"
+    file = draft / ASIDE / "call.json"
     if draft.exists():
         if not draft.is_dir():
             raise refused(FileExistsError, FUNCTION, f"{str(draft)!r} is in the way", "rename it")
@@ -829,7 +837,7 @@ def _prepare(draft: Path, mark: str, overwrite: bool) -> None:
         if known == mark:
             return
         inside = {entry.name for entry in draft.iterdir()}
-        if not known and inside - {"pooling"} and not _may_go(draft):
+        if not known and inside - {ASIDE} and not _may_go(draft):
             raise refused(
                 FileExistsError,
                 FUNCTION,

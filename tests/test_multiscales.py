@@ -6,6 +6,7 @@ import signal
 import subprocess
 import sys
 import time
+from contextlib import nullcontext
 
 import numpy as np
 import pytest
@@ -599,3 +600,43 @@ def test_nothing_but_zarr_is_overwritten_and_never_the_source(tmp_path):
     (tmp_path / "empty").mkdir()
     for _ in range(2):
         write_multiscales(array, tmp_path / "empty", axes="yx", levels=1, overwrite=True)
+
+
+@pytest.mark.parametrize("exists", [False, True])
+@pytest.mark.parametrize("kill", [1, 2])
+def test_a_call_that_is_killed_while_names_change_is_made_again(tmp_path, monkeypatch, exists, kill):
+    array = np.arange(100 * 100, dtype=np.uint16).reshape(100, 100)
+    target = tmp_path / "a.zarr"
+    if exists:
+        write_multiscales(array // 2, target, axes="yx", levels=1)
+
+    class Killed(BaseException):
+        pass
+
+    names = []
+
+    def rename(before, after):
+        names.append(after)
+        if len(names) == kill:
+            raise Killed
+        os_rename(before, after)
+
+    os_rename = os.rename
+    monkeypatch.setattr(os, "rename", rename)
+    with pytest.raises(Killed) if kill == 1 or exists else nullcontext():
+        write_multiscales(array, target, axes="yx", levels=1, overwrite=exists)
+    monkeypatch.undo()
+    if kill == 1 or exists:
+        write_multiscales(array, target, axes="yx", levels=1, overwrite=exists)
+    np.testing.assert_array_equal(zarr.open_array(target / "0", mode="r")[:], array)
+    assert os.listdir(tmp_path) == ["a.zarr"]
+    assert not (target / "pooling").exists()
+
+
+def test_gaps_are_no_amounts_in_the_picture():
+    from pooling.reporting.levels import Plane, ShownLevel, with_gaps
+
+    plane = Plane(np.array([[-9999, 1], [2, 3]], np.int16), (1.0, 1.0), (0.0, 0.0))
+    (level,) = with_gaps([ShownLevel("0", "", "", "", plane, plane)], -9999)
+    for each in (level.whole, level.loupe):
+        np.testing.assert_array_equal(each.elements, [[np.nan, 1], [2, 3]])
