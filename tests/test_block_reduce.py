@@ -5,6 +5,7 @@ from __future__ import annotations
 import hashlib
 import json
 import math
+import tracemalloc
 from collections.abc import Callable
 from fractions import Fraction
 from typing import Any
@@ -685,3 +686,18 @@ def test_sums_of_floats_beyond_float64_are_infinite_and_so_are_their_means() -> 
 def test_nodata_of_more_than_a_number_is_refused_in_a_sentence() -> None:
     with pytest.raises(TypeError, match="block_reduce: nodata="):
         pooling.block_reduce(np.ones(4, np.float32), 2, nodata=np.array([0.0]))
+
+
+def test_weights_that_hold_for_all_rows_take_no_memory_of_their_own() -> None:
+    x = random_array((2048, 512), np.float32)
+    row = np.random.default_rng(0).integers(0, 9, 512).astype(np.uint8)
+    expected = pooling.block_reduce(
+        x, 4, weights=np.ascontiguousarray(np.broadcast_to(row.astype(np.float64), x.shape))
+    )
+    tracemalloc.start()
+    result = pooling.block_reduce(x, 4, weights=np.broadcast_to(row, x.shape))
+    most = tracemalloc.get_traced_memory()[1]
+    tracemalloc.stop()
+    assert_same_bytes(result, expected)
+    # As float64 they would take 8 MiB.
+    assert most < 1 << 20

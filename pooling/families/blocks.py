@@ -285,7 +285,8 @@ def checked_weights(function: str, reduction: BlockReduction, weights: Any, shap
             f"weights has shape {found.shape}, the array {shape}",
             "give one weight for each element, as by numpy.broadcast_to",
         )
-    # Weights of one row that holds for all keep their strides of 0.
+    # Weights of one row that holds for all are one row here too.
+    found = found[tuple(slice(0, 1) if step == 0 else slice(None) for step in found.strides)]
     if found.dtype != np.float64 or not found.dtype.isnative or not found.flags.aligned:
         found = found.astype(np.float64)
     if found.size:
@@ -294,7 +295,7 @@ def checked_weights(function: str, reduction: BlockReduction, weights: Any, shap
             bad = "NaN" if least != least or found.max() != found.max() else "infinity"
             bad = f"{float(least)}" if least < 0 else bad
             raise value_error(function, f"weights has {bad}, and must have finite numbers of at least 0")
-    return found
+    return np.broadcast_to(found, shape)
 
 
 def checked_share(function: str, value: Any) -> float:
