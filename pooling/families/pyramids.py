@@ -190,7 +190,7 @@ def pyramid(
             argument=("exact", exact),
         )
     blocks = pyramid_factors(function, original.shape, factors, levels, axes, edge)
-    calls = []
+    calls: list[Blocks] = []
     for block in blocks:
         if calls:
             calls.append(with_blocks(calls[0], block, edge, block))
