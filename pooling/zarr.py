@@ -346,6 +346,7 @@ class Image:
             "shape": shape,
             "dtype": self.source.dtype.str,
             "source": [zlib.crc32(corner.tobytes()) for corner in corners],
+            "file": _file_of(self.source.array),
             "levels": [(level.block, level.chunk, level.shard) for level in self.levels],
             "region": self.region,
             "reduction": {name: repr(value) for name, value in self.reduction.items()},
@@ -354,6 +355,25 @@ class Image:
             "attributes": self.attributes,
         }
         return json.dumps(facts, sort_keys=True)
+
+
+def _place_of(array: Any) -> Any:
+    """Return the file or folder of an array, or None."""
+    if isinstance(array, zarr.Array):
+        return getattr(array.store, "root", None)
+    # A view of a mapped file has it somewhere below.
+    while not isinstance(array, np.memmap) and isinstance(getattr(array, "base", None), np.ndarray):
+        array = array.base
+    return getattr(array, "filename", None)
+
+
+def _file_of(array: Any) -> list[int] | None:
+    """Return size and time of the file that an array is mapped from."""
+    place = _place_of(array)
+    if place is None or not os.path.isfile(place):
+        return None
+    found = os.stat(place)
+    return [found.st_size, found.st_mtime_ns]
 
 
 def _layout(source: Source, blocks: Sequence[tuple[int, ...]], chunks: Any, shards: Any, sharded: bool) -> list[Level]:
@@ -806,15 +826,7 @@ def _may_go(folder: Path) -> bool:
 
 def _keep_source(source: Any, target: Path) -> None:
     """Refuse to replace what is read."""
-    if isinstance(source, (str, os.PathLike)):
-        place: Any = source
-    elif isinstance(source, zarr.Array):
-        place = getattr(source.store, "root", None)
-    else:
-        # A view of a mapped file has it somewhere below.
-        while not isinstance(source, np.memmap) and isinstance(getattr(source, "base", None), np.ndarray):
-            source = source.base
-        place = getattr(source, "filename", None)
+    place = source if isinstance(source, (str, os.PathLike)) else _place_of(source)
     if place is None or not target.exists():
         return
     file, whole = Path(place).resolve(), target.resolve()

@@ -640,3 +640,21 @@ def test_gaps_are_no_amounts_in_the_picture():
     (level,) = with_gaps([ShownLevel("0", "", "", "", plane, plane)], -9999)
     for each in (level.whole, level.loupe):
         np.testing.assert_array_equal(each.elements, [[np.nan, 1], [2, 3]])
+
+
+def test_a_source_that_was_changed_meanwhile_is_another_one(tmp_path):
+    file = tmp_path / "a.npy"
+    array = volume((64, 100, 110), "uint8")
+    np.save(file, array)
+
+    def stop(done, total, what):
+        if done == 5:
+            raise KeyboardInterrupt
+
+    with pytest.raises(KeyboardInterrupt):
+        write_multiscales(file, tmp_path / "a.zarr", axes="zyx", levels=2, progress=stop, **SMALL)
+    array[30:34, 40:50, 50:60] += 1
+    np.save(file, array)
+    os.utime(file, ns=(0, 10**15))
+    with pytest.raises(FileExistsError, match="of another source, has begun"):
+        write_multiscales(file, tmp_path / "a.zarr", axes="zyx", levels=2, **SMALL)
