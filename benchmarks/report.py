@@ -71,6 +71,10 @@ COLOURS = {
     "SciPy": "#17becf",
     "NumPy": "#7f7f7f",
 }
+OTHERS = (
+    "Reductions of blocks have a race of their own, in [images.md](images.md#speed), and so have sliding filters, in "
+    "[filters.md](filters.md#time-and-memory)."
+)
 NOTES = """\
 - A row says what is pooled, and every library does all of it: same shape, dtype and values, checked before it is
   timed (of indices the shape: conventions differ).
@@ -280,7 +284,7 @@ def page(results: Results) -> str:
     lines = ["<!-- Made by benchmarks/report.py from the result of a race. -->", "", "# Benchmarks", ""]
     lines += [f"{document['date'][:10]}: {_machine_text(results)}.", f"Versions: {_versions_text(results)}.", ""]
     rounds = document["rounds"]
-    lines += [f"Medians of {rounds} round{'s' * (rounds > 1)}.", "", NOTES]
+    lines += [f"Medians of {rounds} round{'s' * (rounds > 1)}.", "", NOTES, "", OTHERS, ""]
     disturbed = max(document["disturbed"].values(), default=0.0)
     if disturbed > QUIET:
         lines += [

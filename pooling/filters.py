@@ -120,23 +120,24 @@ def _axes(function: str, axes: Any, dimensions: int) -> tuple[int, ...]:
     """Return the axes to be filtered, each between 0 and the number of all."""
     if axes is None:
         return tuple(range(dimensions))
+    written = ("axis", axes[0]) if function.endswith("1d") else ("axes", axes)
     several = sequence(axes)
     found = []
     for entry in [axes] if several is None else several:
         axis = whole(entry)
         if axis is None:
             raise type_error(
-                function, f"must be an axis, several or None, not {type(entry).__name__}", argument=("axes", axes)
+                function, f"must be an axis, several or None, not {type(entry).__name__}", argument=written
             )
         if not -dimensions <= axis < dimensions:
             raise value_error(
                 function,
                 f"names axis {axis} of an array of {counted(dimensions, 'axis', 'axes')}",
-                argument=("axes", axes),
+                argument=written,
             )
         found.append(axis % dimensions)
     if len(set(found)) < len(found):
-        raise value_error(function, "names an axis twice", "name each axis once", argument=("axes", axes))
+        raise value_error(function, "names an axis twice", "name each axis once", argument=written)
     return tuple(found)
 
 

@@ -12,7 +12,6 @@ import json
 import math
 import mmap
 import os
-import secrets
 import shutil
 import zlib
 from collections.abc import Callable, Iterator, Mapping, Sequence
@@ -347,6 +346,7 @@ class Image:
             "shape": shape,
             "dtype": self.source.dtype.str,
             "source": [zlib.crc32(corner.tobytes()) for corner in corners],
+            "file": _file_of(self.source.array),
             "levels": [(level.block, level.chunk, level.shard) for level in self.levels],
             "region": self.region,
             "reduction": {name: repr(value) for name, value in self.reduction.items()},
@@ -355,6 +355,25 @@ class Image:
             "attributes": self.attributes,
         }
         return json.dumps(facts, sort_keys=True)
+
+
+def _place_of(array: Any) -> Any:
+    """Return the file or folder of an array, or None."""
+    if isinstance(array, zarr.Array):
+        return getattr(array.store, "root", None)
+    # A view of a mapped file has it somewhere below.
+    while not isinstance(array, np.memmap) and isinstance(getattr(array, "base", None), np.ndarray):
+        array = array.base
+    return getattr(array, "filename", None)
+
+
+def _file_of(array: Any) -> list[int] | None:
+    """Return size and time of the file that an array is mapped from."""
+    place = _place_of(array)
+    if place is None or not os.path.isfile(place):
+        return None
+    found = os.stat(place)
+    return [found.st_size, found.st_mtime_ns]
 
 
 def _layout(source: Source, blocks: Sequence[tuple[int, ...]], chunks: Any, shards: Any, sharded: bool) -> list[Level]:
@@ -577,7 +596,7 @@ def _array(group: Any, path: str, image: Image, level: Level, chunk: Any, shard:
 
 def _write(image: Image, draft: Path, progress: Progress) -> None:
     """Write all levels into a folder, or what an earlier call left to be written."""
-    aside = draft / "pooling"
+    aside = draft / ASIDE
     group: Any = zarr.open_group(draft, mode="a", zarr_format=image.zarr_format)
     rest = zarr.open_group(aside, mode="a", zarr_format=image.zarr_format)
     journal = _Journal(aside / "journal")
@@ -621,7 +640,6 @@ def _write(image: Image, draft: Path, progress: Progress) -> None:
         progress(total, total, "done")
     finally:
         journal.close()
-    shutil.rmtree(aside)
 
 
 def _read(source: Source, region: Sequence[slice]) -> AnyArray:
@@ -633,15 +651,25 @@ def _read(source: Source, region: Sequence[slice]) -> AnyArray:
         raise refused(OSError, FUNCTION, f"the source cannot be read at [{where}] ({first_line(error)})") from error
 
 
+ASIDE = "pooling"
+"""The folder, in one that is not whole yet, of what is known about the call and of levels that are gathered."""
+
+
 def _put_in_place(draft: Path, target: Path) -> None:
-    """Give a whole folder the name of the target; what was there before goes when the new one is there."""
+    """Give a whole folder the name of the target; what was there before goes when the new one is there.
+
+    What an earlier call left that was killed here is taken away too.
+    """
+    old = target.with_name(f"{target.name}.pooling-old")
     if target.exists():
-        old = target.with_name(f"{target.name}.old-{secrets.token_hex(6)}")
+        if old.exists():
+            shutil.rmtree(old)
         os.rename(target, old)
-        os.rename(draft, target)
-        shutil.rmtree(old) if old.is_dir() and not old.is_symlink() else old.unlink()
-    else:
-        os.rename(draft, target)
+    os.rename(draft, target)
+    # Only now: until it has its name, the same call must find what is done.
+    shutil.rmtree(target / ASIDE)
+    if old.exists():
+        shutil.rmtree(old)
 
 
 def write_multiscales(
@@ -739,6 +767,7 @@ def write_multiscales(
     [(40, 300, 300), (20, 150, 150), (10, 75, 75), (5, 38, 38)]
     """
     target = _target(store, flag(FUNCTION, "overwrite", overwrite))
+    _keep_source(source, target)
     version = word(FUNCTION, "ome_version", ome_version, ("0.5", "0.4"))
     room = whole_between(FUNCTION, "memory", memory, 1 << 16, 1 << 50, "use about 2**27")
     with open_source(source, axes) as opened:
@@ -777,17 +806,57 @@ def _target(store: Any, overwrite: bool) -> Path:
         raise refused(FileNotFoundError, FUNCTION, f"there is no folder {str(target.parent)!r} for the store")
     if os.path.lexists(target) and not overwrite:
         raise refused(FileExistsError, FUNCTION, f"{str(target)!r} exists", "name another store, or say overwrite=True")
+    if os.path.lexists(target) and not _may_go(target):
+        raise refused(
+            FileExistsError,
+            FUNCTION,
+            f"{str(target)!r} is no folder of Zarr, and overwrite=True replaces nothing else",
+            "name another store, or remove it yourself",
+        )
     return target
+
+
+def _may_go(folder: Path) -> bool:
+    """Whether this is a folder of Zarr, or an empty one."""
+    if not folder.is_dir() or folder.is_symlink():
+        return False
+    inside = {entry.name for entry in folder.iterdir()}
+    return not inside or bool(inside & {"zarr.json", ".zgroup", ".zarray", ".zattrs"})
+
+
+def _keep_source(source: Any, target: Path) -> None:
+    """Refuse to replace what is read."""
+    place = source if isinstance(source, (str, os.PathLike)) else _place_of(source)
+    if place is None or not target.exists():
+        return
+    file, whole = Path(place).resolve(), target.resolve()
+    if file == whole or whole in file.parents:
+        raise refused(
+            FileExistsError,
+            FUNCTION,
+            f"{str(target)!r} holds the source, which would be lost",
+            "name another store",
+        )
 
 
 def _prepare(draft: Path, mark: str, overwrite: bool) -> None:
     """Make the folder to write into, or accept that of an earlier call."""
-    file = draft / "pooling" / "call.json"
+    file = draft / ASIDE / "call.json"
     if draft.exists():
+        if not draft.is_dir():
+            raise refused(FileExistsError, FUNCTION, f"{str(draft)!r} is in the way", "rename it")
         known = file.read_text("utf-8") if file.is_file() else ""
         if known == mark:
             return
-        if known or any(draft.iterdir()):
+        inside = {entry.name for entry in draft.iterdir()}
+        if not known and inside - {ASIDE} and not _may_go(draft):
+            raise refused(
+                FileExistsError,
+                FUNCTION,
+                f"{str(draft)!r}, where the image would lie until it is whole, is no folder of Zarr",
+                "name another store, or rename that folder",
+            )
+        if known or inside:
             if not overwrite:
                 raise refused(
                     FileExistsError,

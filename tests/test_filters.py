@@ -512,3 +512,9 @@ def test_modules_of_the_extra_say_what_to_install(name):
     assert ended.stdout == (
         f'pooling.{name} needs {name}, which is not installed; run pip install "ndpooling[images]"\n'
     )
+
+
+@pytest.mark.parametrize("name", ["uniform_filter1d", "maximum_filter1d", "minimum_filter1d"])
+def test_filters_of_one_axis_name_their_argument(name):
+    with pytest.raises(ValueError, match=f"{name}: axis=5 names axis 5 of an array of 2 axes"):
+        getattr(filters, name)(np.ones((2, 2)), 3, axis=5)

@@ -6,6 +6,7 @@ import signal
 import subprocess
 import sys
 import time
+from contextlib import nullcontext
 
 import numpy as np
 import pytest
@@ -329,6 +330,7 @@ def test_stores_that_exist_are_kept(tmp_path):
     target = tmp_path / "a.zarr"
     target.mkdir()
     (target / "precious").write_text("kept")
+    (target / "zarr.json").write_text("{}")
     with pytest.raises(FileExistsError) as caught:
         write_multiscales(array, target, axes="zyx")
     assert str(caught.value) == (
@@ -566,3 +568,93 @@ def test_the_command_is_ended_and_goes_on(tmp_path):
         assert not target.exists()
         assert subprocess.run(line, check=False, capture_output=True).returncode == 0
     np.testing.assert_array_equal(levels_of(target)[1], pooling.block_reduce(array, 2))
+
+
+def test_nothing_but_zarr_is_overwritten_and_never_the_source(tmp_path):
+    array = np.arange(64 * 64, dtype=np.uint16).reshape(64, 64)
+    photos = tmp_path / "photos"
+    photos.mkdir()
+    (photos / "thesis.txt").write_text("mine")
+    file = tmp_path / "array.npy"
+    np.save(file, array)
+    for target in (photos, file):
+        with pytest.raises(FileExistsError, match="is no folder of Zarr, and overwrite=True replaces nothing else"):
+            write_multiscales(array, target, axes="yx", levels=1, overwrite=True)
+    assert (photos / "thesis.txt").read_text() == "mine"
+    # Nor a folder that happens to have the name of the unfinished image.
+    beside = tmp_path / "image.zarr.unfinished"
+    beside.mkdir()
+    (beside / "thesis.txt").write_text("mine")
+    with pytest.raises(FileExistsError, match="is no folder of Zarr"):
+        write_multiscales(array, tmp_path / "image.zarr", axes="yx", levels=1, overwrite=True)
+    assert (beside / "thesis.txt").read_text() == "mine"
+    group = zarr.open_group(tmp_path / "all.zarr", mode="w")
+    inner = group.create_array("source", data=array)
+    np.save(tmp_path / "all.zarr" / "mapped.npy", array)
+    mapped = np.load(tmp_path / "all.zarr" / "mapped.npy", mmap_mode="r")
+    for source in (inner, tmp_path / "all.zarr" / "source", mapped, mapped[:32], tmp_path / "all.zarr"):
+        with pytest.raises(FileExistsError, match="holds the source, which would be lost"):
+            write_multiscales(source, tmp_path / "all.zarr", axes="yx", levels=1, overwrite=True)
+    np.testing.assert_array_equal(zarr.open_array(tmp_path / "all.zarr" / "source", mode="r")[:], array)
+    # An empty folder may become an image, and an image another one.
+    (tmp_path / "empty").mkdir()
+    for _ in range(2):
+        write_multiscales(array, tmp_path / "empty", axes="yx", levels=1, overwrite=True)
+
+
+@pytest.mark.parametrize("exists", [False, True])
+@pytest.mark.parametrize("kill", [1, 2])
+def test_a_call_that_is_killed_while_names_change_is_made_again(tmp_path, monkeypatch, exists, kill):
+    array = np.arange(100 * 100, dtype=np.uint16).reshape(100, 100)
+    target = tmp_path / "a.zarr"
+    if exists:
+        write_multiscales(array // 2, target, axes="yx", levels=1)
+
+    class Killed(BaseException):
+        pass
+
+    names = []
+
+    def rename(before, after):
+        names.append(after)
+        if len(names) == kill:
+            raise Killed
+        os_rename(before, after)
+
+    os_rename = os.rename
+    monkeypatch.setattr(os, "rename", rename)
+    with pytest.raises(Killed) if kill == 1 or exists else nullcontext():
+        write_multiscales(array, target, axes="yx", levels=1, overwrite=exists)
+    monkeypatch.undo()
+    if kill == 1 or exists:
+        write_multiscales(array, target, axes="yx", levels=1, overwrite=exists)
+    np.testing.assert_array_equal(zarr.open_array(target / "0", mode="r")[:], array)
+    assert os.listdir(tmp_path) == ["a.zarr"]
+    assert not (target / "pooling").exists()
+
+
+def test_gaps_are_no_amounts_in_the_picture():
+    from pooling.reporting.levels import Plane, ShownLevel, with_gaps
+
+    plane = Plane(np.array([[-9999, 1], [2, 3]], np.int16), (1.0, 1.0), (0.0, 0.0))
+    (level,) = with_gaps([ShownLevel("0", "", "", "", plane, plane)], -9999)
+    for each in (level.whole, level.loupe):
+        np.testing.assert_array_equal(each.elements, [[np.nan, 1], [2, 3]])
+
+
+def test_a_source_that_was_changed_meanwhile_is_another_one(tmp_path):
+    file = tmp_path / "a.npy"
+    array = volume((64, 100, 110), "uint8")
+    np.save(file, array)
+
+    def stop(done, total, what):
+        if done == 5:
+            raise KeyboardInterrupt
+
+    with pytest.raises(KeyboardInterrupt):
+        write_multiscales(file, tmp_path / "a.zarr", axes="zyx", levels=2, progress=stop, **SMALL)
+    array[30:34, 40:50, 50:60] += 1
+    np.save(file, array)
+    os.utime(file, ns=(0, 10**15))
+    with pytest.raises(FileExistsError, match="of another source, has begun"):
+        write_multiscales(file, tmp_path / "a.zarr", axes="zyx", levels=2, **SMALL)

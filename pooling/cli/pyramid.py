@@ -105,7 +105,7 @@ def _run(options: argparse.Namespace) -> int:
 
     figure = options.figure
     if figure is not None:
-        from pooling.reporting.levels import checked_format, levels_file
+        from pooling.reporting.levels import checked_format, levels_file, with_gaps
 
         if not Path(figure).absolute().parent.is_dir():
             raise RefusedError(f"--figure {figure}: there is no folder {figure.parent}")
@@ -153,8 +153,11 @@ def _run(options: argparse.Namespace) -> int:
     if figure is not None:
         from pooling.files import write_whole
 
+        labels = options.func in ("mode", "first")
+        if options.nodata is not None and not labels:
+            shown = with_gaps(shown, options.nodata)
         try:
-            write_whole(figure, levels_file(shown, figure, labels=options.func in ("mode", "first")))
+            write_whole(figure, levels_file(shown, figure, labels=labels))
         except OSError as error:
             return fail(options, f"--figure {figure} cannot be written ({error.strerror or error})")
         outputs.append(figure)

@@ -5,7 +5,7 @@ from __future__ import annotations
 import io
 import os
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -18,7 +18,7 @@ if TYPE_CHECKING:
     from matplotlib.axes import Axes
     from matplotlib.figure import Figure
 
-__all__ = ["Plane", "ShownLevel", "checked_format", "levels_figure", "levels_file"]
+__all__ = ["Plane", "ShownLevel", "checked_format", "levels_figure", "levels_file", "with_gaps"]
 
 FORMATS = ("png", "svg", "pdf")
 PANEL = 2.6
@@ -124,6 +124,16 @@ def levels_file(levels: Sequence[ShownLevel], path: str | os.PathLike[str], *, l
     with matplotlib.rc_context({"svg.hashsalt": "pooling", "svg.fonttype": "none"}):
         levels_figure(levels, labels=labels).savefig(content, format=kind, dpi=DOTS, metadata=dates)
     return content.getvalue()
+
+
+def with_gaps(levels: Sequence[ShownLevel], nodata: float) -> list[ShownLevel]:
+    """Return the levels with NaN, which is drawn as a gap, in place of the number that stands for no data."""
+
+    def plane(each: Plane) -> Plane:
+        elements = np.asarray(each.elements, np.float64)
+        return replace(each, elements=np.where(elements == float(nodata), np.nan, elements))
+
+    return [replace(level, whole=plane(level.whole), loupe=plane(level.loupe)) for level in levels]
 
 
 def _painter(levels: Sequence[ShownLevel], labels: bool) -> Any:
