@@ -103,7 +103,9 @@ def test_a_view_of_a_large_image_is_that_of_its_copy() -> None:
 def test_a_result_that_is_written_past_the_caches() -> None:
     x = image("uint8", 1, 5000, 7000, 1)
     y = pooling.max_pool2d(x, 3, 1, 1, layout="channels_last")
-    np.testing.assert_array_equal(y, extremes(x, (3, 3), (1, 1), True))
+    padded = np.pad(x[0, ..., 0], 1)
+    rows = np.maximum(np.maximum(padded[:-2], padded[1:-1]), padded[2:])
+    assert (y[0, ..., 0] == np.maximum(np.maximum(rows[:, :-2], rows[:, 1:-1]), rows[:, 2:])).all()
 
 
 @pytest.mark.parametrize("level", LEVELS)
