@@ -10,6 +10,8 @@ cdef struct forward_t:
     char* dst
     # Whether bands fetch the rows of the next ones, and write past the caches.
     bint fetches, streams
+    # How means of integers are rounded.
+    int rounding
 
 
 cdef inline bint widens_late(const plan_t* plan) noexcept nogil:

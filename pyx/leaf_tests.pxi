@@ -3,6 +3,7 @@
 cdef dict addresses_of(const leaves_t* leaves):
     return {
         "storage": leaves.storage, "value": leaves.value, "overlaps": leaves.overlaps,
+        "turn": leaves.turn,
         "load": <size_t> leaves.load, "store": <size_t> leaves.store,
         "across": <size_t> leaves.across, "across_stored": <size_t> leaves.across_stored,
         "across_plain": <size_t> leaves.across_plain,

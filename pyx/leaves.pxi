@@ -51,6 +51,9 @@ cdef struct leaves_t:
     divide_fn settle
     # Whether an element may be combined twice: not in a sum.
     bint overlaps
+    # Of bytes, by what they are turned to order as unsigned ones do of which the greatest is looked for; to be summed,
+    # by what they become unsigned. Otherwise -1.
+    int turn
 
 
 ctypedef void (*take_fn)(

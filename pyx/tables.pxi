@@ -408,6 +408,11 @@ cdef void enter(value_t* kind, reducer_t* reducer, leaves_t* leaves) noexcept:
     leaves.divide_each = NULL
     leaves.settle = NULL
     leaves.overlaps = reducer_t is not total
+    leaves.turn = -1
+    if value_t is uint8_t and reducer_t is not total:
+        leaves.turn = 0 if reducer_t is greatest else 255
+    if value_t is int8_t and reducer_t is not total:
+        leaves.turn = 128 if reducer_t is greatest else 127
     if reducer_t is total:
         if value_t is float or value_t is double:
             leaves.divide = <divide_fn> divide[value_t]
@@ -545,6 +550,7 @@ cdef void enter_integer(integer_t* kind, int number) noexcept:
         SHORT_SUMS[1][number].exchange = exchange_of(kind)
     if sizeof(integer_t) < 2:
         enter_wide(<int16_t*> NULL, kind, <convert_fn> store_integers[integer_t, int16_t], &SHORT_SUMS[0][number])
+        SHORT_SUMS[0][number].turn = 128 if integer_t is int8_t else 0
 
 
 cdef void enter_all() noexcept:

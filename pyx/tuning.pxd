@@ -97,6 +97,15 @@ cdef enum:
     RUNNING_WIDTH = 256
     RUNNING_CELLS = 4096
 
+    # --- bytes ---
+    # Rows and bytes of a tile of windows over bytes, whose combined rows are 64 KiB.
+    BYTE_ROWS = 32
+    BYTE_COLUMNS = 2048
+    # Fewest bytes of a row of such windows, and of the result where 2 x 2 are averaged: a row takes some nanoseconds to
+    # begin, which narrow planes that lie in a stack do not.
+    FEWEST_BYTES = 64
+    FEWEST_HALVES = 32
+
     # --- cores ---
     # Most bytes that a thread works in before windows are made of cores, which for windows of 9 to 31 taps over many
     # channels take twice as long as bands do.

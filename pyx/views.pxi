@@ -262,6 +262,10 @@ cdef int pool_maps_into(
         share(
             view_maps, &viewed, ceil_divide(maps.count, viewed.together), viewed.scratch + held, threads)
         return 1
+    if strategy.work == forward_bytes or strategy.work == forward_halves:
+        # Slabs are whole bands.
+        strategy = &FORWARD[FORWARD_ROWS - 1]
+        viewed.work = strategy.work
     if strategy.work == forward_bands and lay_slabs(&plan.plan, maps, threads, &viewed):
         viewed.scratch = round_up(strategy.scratch(&call), 64)
         held = MOST_VIEWED_BYTES + 64 if viewed.copies else 0

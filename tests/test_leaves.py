@@ -31,6 +31,9 @@ BLOCK = int(re.search(r"BLOCK = (\d+)", (PYX / "tuning.pxd").read_text())[1])  #
 PAIR, INT128 = "pair", "int128"
 """A sum of numbers with the count of what is none, which is added as complex numbers are; and integers of 16 bytes."""
 
+NUMBERS = ("storage", "value", "overlaps", "turn")
+"""Fields of rows that are no leaves."""
+
 
 class Leaf(NamedTuple):
     level: str
@@ -903,9 +906,9 @@ def entries(level: str) -> Iterator[Leaf]:
     kernels = load(level)
     for table, rows in kernels.leaf_tables().items():
         for row, fields in rows.items():
-            own = {name: value for name, value in fields.items() if name not in ("sum", "storage", "value", "overlaps")}
+            own = {name: value for name, value in fields.items() if name not in {"sum", *NUMBERS}}
             summed = {f"sum.{name}": value for name, value in fields.get("sum", {}).items()}
-            summed = {name: value for name, value in summed.items() if name[4:] not in ("storage", "value", "overlaps")}
+            summed = {name: value for name, value in summed.items() if name[4:] not in NUMBERS}
             for field, address in {**own, **summed}.items():
                 if address:
                     yield Leaf(level, table, row, field, address, *types_of(kernels, table, row))
@@ -951,7 +954,7 @@ def test_no_table_no_row_and_no_field_is_left_out(level: str) -> None:
         sides = [counts.get(side) or int(side) for side in re.findall(r"\[([^]]+)\]", extents)]
         assert set(tables[name]) == set(itertools.product(*map(range, sides)))
         for fields in tables[name].values():
-            numbers = {"storage", "value", "overlaps", "sum"}
+            numbers = {"sum", *NUMBERS}
             own = {*fields} - numbers | {f"sum.{field}" for field in {*fields.get("sum", {})} - numbers}
             assert own == structs.get(f"{kind}_t", {kind}), name
 
@@ -965,3 +968,24 @@ def test_sizes_in_the_tables_are_those_of_their_types() -> None:
                 if told.get("storage"):
                     stored, value, _ = types_of(kernels, table, row)
                     assert (told["storage"], told["value"]) == (itemsize(stored), itemsize(value)), (table, row)
+
+
+def test_bytes_are_turned_so_that_the_greatest_unsigned_one_is_looked_for() -> None:
+    for level in available_levels():
+        kernels = load(level)
+        turns = {
+            (table, *row): fields["turn"]
+            for table, rows in kernels.leaf_tables().items()
+            for row, fields in rows.items()
+            if fields.get("across") and "turn" in fields
+        }
+        kinds, reducers = kernels.KINDS, kernels.REDUCERS
+        orders = {"greatest": 1, "greatest_number": 1, "smallest": -1, "smallest_number": -1}
+        for dtype in ("uint8", "int8"):
+            values = np.arange(256, dtype=np.uint8).view(dtype)
+            for name, sign in orders.items():
+                turned = values.view(np.uint8) ^ np.uint8(turns.pop(("LEAVES", reducers[name], kinds[dtype])))
+                np.testing.assert_array_equal(np.argsort(turned), np.argsort(sign * values.astype(int)))
+            summed = values.view(np.uint8) ^ np.uint8(turns.pop(("SHORT_SUMS", 0, kinds[dtype])))
+            np.testing.assert_array_equal(summed.astype(int) - values, 128 if dtype == "int8" else 0)
+        assert set(turns.values()) == {-1}

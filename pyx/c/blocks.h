@@ -15,6 +15,7 @@
 #include <stddef.h>
 #include <stdint.h>
 #include <string.h>
+#include "bytes.h"
 #include "halves.h"
 #include "modes.h"
 #include "signals.h"
@@ -102,6 +103,8 @@ typedef struct {
     /* Cells of a row that are read together, and in how many parts a row of results is made. */
     ptrdiff_t segment, outs_together, segments, tasks;
     int chunked;
+    /* Whether `pooling_halve` makes the results. */
+    int halves;
     /* Where a thread has what it makes of a row of elements. */
     ptrdiff_t raw, raw_mask, raw_weights, values, valid, work, more, planes, nbytes;
     pooling_stage_t stage[POOLING_STAGES + 1];
@@ -1381,8 +1384,45 @@ static int pooling_make_pairs(pooling_blocks_run_t *run, int s, const ptrdiff_t 
     return 1;
 }
 
+/* Whether means of bytes are nothing but those of 2 x 2 pixels of an image as it lies. */
+static int pooling_halves_bytes(const pooling_blocks_t *job) {
+    const pooling_stage_t *stage = &job->stage[1];
+    int a, halved = 0;
+    if (!POOLING_HALVES || job->op != POOLING_MEAN || job->kind > POOLING_I8 || job->result != job->kind
+        || job->stages > 1 || job->carry || pooling_keeps_counts(job) || !stage->dst || stage->share || job->late >= 0
+        || stage->row_factor != 2 || stage->row_span != 2 || job->inner > 4 || job->elements.row_step != job->inner
+        || (job->inner > 1 && job->elements.inner_step != 1)) return 0;
+    for (a = 0; a < job->axes; a++) {
+        if (stage->factor[a] > 2 || stage->span[a] != stage->factor[a]) return 0;
+        halved += stage->factor[a] == 2;
+    }
+    return halved == 1;
+}
+
+/* Make a row of such means; 0 where the other ways have to do it, since a pixel of it is of less than four. */
+static int pooling_make_halves(pooling_blocks_run_t *run, const ptrdiff_t *cell) {
+    const pooling_blocks_t *job = run->job;
+    const pooling_stage_t *stage = &job->stage[1];
+    ptrdiff_t child[POOLING_OUTER], pixels = run->width[0] / 2, below = 0, offset = 0;
+    const uint8_t *above;
+    int a;
+    if (!job->halves || run->width[0] % 2 || pooling_extent(job, 1, cell) != 2
+        || pooling_results_at(run, 1, cell, 0, &offset) != pixels) return 0;
+    for (a = 0; a < job->axes; a++) {
+        child[a] = cell[a] * stage->factor[a];
+        if (stage->factor[a] == 2) below = job->elements.step[a];
+    }
+    above = (const uint8_t *) pooling_row_at(run, &job->elements, child);
+    pooling_halve(
+        (uint8_t *) stage->dst + offset, above, above + below, pixels * job->inner, job->inner, job->rounding,
+        job->kind == POOLING_I8 ? 128 : 0);
+    return 1;
+}
+
 static void pooling_make_stage(pooling_blocks_run_t *run, int s, const ptrdiff_t *cell) {
-    int made = pooling_make_pairs(run, s, cell);
+    int made;
+    if (pooling_make_halves(run, cell)) return;
+    made = pooling_make_pairs(run, s, cell);
     if (!made) {
         pooling_collect(run, s, cell);
         pooling_fold_stage(run, s, run->job->stage[s].row_factor, 0);
@@ -2167,6 +2207,7 @@ static void pooling_blocks_lay_out(pooling_blocks_t *job) {
     int s, a, size = pooling_kind_size[job->kind];
     int orders = job->op >= POOLING_MEDIAN && job->op <= POOLING_FIRST, deviates = job->op >= POOLING_RMS;
     before = block / last->row_factor;
+    job->halves = pooling_halves_bytes(job);
     for (a = 0; a < job->axes; a++) most *= last->factor[a];
     most *= last->row_factor;
     job->chunked = 0;
