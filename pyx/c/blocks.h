@@ -1293,7 +1293,7 @@ static ptrdiff_t pooling_ahead(const pooling_blocks_t *job) {
 }
 
 /* Add pairs of the rows of elements, a part at a time. */
-static void pooling_add_pairs(pooling_blocks_run_t *run, const char *const *rows, int count, ptrdiff_t pairs) {
+static void pooling_add_pairs_of_bytes(pooling_blocks_run_t *run, const char *const *rows, int count, ptrdiff_t pairs) {
     const pooling_blocks_t *job = run->job;
     const pooling_stage_t *stage = &job->stage[1];
     const char *parts[POOLING_ROWS_AT_ONCE];
@@ -1366,7 +1366,7 @@ static int pooling_make_pairs(pooling_blocks_run_t *run, int s, const ptrdiff_t 
         return 1;
     }
     if (s == 1 && pooling_make_means(run, cell, rows, count, pairs)) return 2;
-    if (s == 1) pooling_add_pairs(run, rows, count, pairs);
+    if (s == 1) pooling_add_pairs_of_bytes(run, rows, count, pairs);
     else add(run->done[s], rows, count, pairs);
     if (stage->numbers) return 1;
     if (run->width[s - 1] % 2) {
