@@ -107,16 +107,6 @@ def unpool(
     threads: int = ...,
     windows: Sequence[tuple[int, int, int, int, int]] | None = ...,
 ) -> int: ...
-def fractional_starts(
-    samples: AnyArray,
-    starts: AnyArray,
-    maps: int,
-    axes: int,
-    axis: int,
-    count: int,
-    last: int,
-    itemsize: int,
-) -> int: ...
 def fractional_max(
     src: AnyArray,
     dst: AnyArray | None,

@@ -341,19 +341,6 @@ cdef ptrdiff_t sparse_double(const void* job, char* scratch, ptrdiff_t begin, pt
     return -1
 
 
-cdef ptrdiff_t place_windows(
-    int64_t* starts, const real_t* samples, ptrdiff_t maps, ptrdiff_t axes, ptrdiff_t axis, ptrdiff_t count,
-    ptrdiff_t last,
-) noexcept nogil:
-    cdef ptrdiff_t map
-    cdef real_t phase
-    for map in range(maps):
-        phase = samples[map * axes + axis]
-        if place_axis(starts + map * count, phase, count, last):
-            return map * axes + axis
-    return -1
-
-
 cdef ptrdiff_t bad_sample(const real_t* samples, ptrdiff_t count) noexcept nogil:
     """Return the position of the first sample that is not at least 0 and less than 1, or -1."""
     cdef ptrdiff_t i
@@ -361,40 +348,6 @@ cdef ptrdiff_t bad_sample(const real_t* samples, ptrdiff_t count) noexcept nogil
         if not 0 <= samples[i] < 1:
             return i
     return -1
-
-
-def fractional_starts(
-    samples, starts, ptrdiff_t maps, ptrdiff_t axes, ptrdiff_t axis, ptrdiff_t count, ptrdiff_t last, ptrdiff_t itemsize
-):
-    """Place the windows of one axis for each map, in the arithmetic of the samples.
-
-    Parameters
-    ----------
-    samples : buffer
-        Contiguous, ``(maps, axes)`` of float32 or float64.
-    starts : buffer
-        Where to write the int64 first cells of windows, ``(maps, count)``.
-    axis : int
-        Which of the samples of a map counts.
-    last : int
-        First cell of the last window.
-    itemsize : int
-        Bytes of a sample: 4 or 8.
-
-    Returns
-    -------
-    int
-        Position of the first sample that is not at least 0 and less than 1, or -1; then `starts` holds nothing of use.
-    """
-    cdef Buffer source = Buffer(samples, checked_size((maps, axes)) * itemsize)
-    cdef Buffer target = Buffer(starts, checked_size((maps, count)) * 8, True)
-    if not 0 <= axis < axes or count < 1 or last < 0:
-        raise ValueError("an axis of fractional windows has no sample, no window, or no cell")
-    if itemsize == 4:
-        return place_windows(<int64_t*> target.data, <const float*> source.data, maps, axes, axis, count, last)
-    if itemsize == 8:
-        return place_windows(<int64_t*> target.data, <const double*> source.data, maps, axes, axis, count, last)
-    raise ValueError("these kernels do not know samples of this size")
 
 
 cdef int read_tables(fractional_t* task, starts, ptrdiff_t maps) except -1:

@@ -162,11 +162,6 @@ ENTRIES = {
         {"src": full(), "dst": np.zeros((2, 2, 2), "f4"), "indices": np.zeros((2, 2, 2), np.int64)},
         ("dst", "indices"),
     ),
-    "fractional_starts": Entry(
-        lambda **b: kernels.fractional_starts(b["samples"], b["starts"], 3, 2, 1, 4, 5, 4),
-        {"samples": np.full((3, 2), 0.5, "f4"), "starts": np.zeros((3, 4), np.int64)},
-        ("starts",),
-    ),
     "fractional_max_samples": Entry(
         lambda **b: kernels.fractional_max(
             b["src"], b["dst"], b["indices"], 2, 1, (1, 6, 7), (1, 2, 2), (1, 3, 4), None, F32, 1, b["samples"], 2, 4
@@ -386,21 +381,6 @@ def test_sizes_that_are_negative_or_beyond_memory_are_refused() -> None:
         kernels.fractional_max(none, none, None, 2**32, 2**32, (1, 1, 1), (1, 1, 1), (1, 1, 1), starts, F32)
     with pytest.raises((*REFUSED, OverflowError)):
         lay_out([Axis(2**40, 2**40, 1)], 2**30, 1)
-
-
-@pytest.mark.parametrize("numbers", [(3, 2, 2, 4, 5, 4), (3, 2, -1, 4, 5, 4), (3, 2, 1, 4, -1, 4), (3, 4, 1, 4, 5, 2)])
-def test_an_axis_without_samples_is_refused(numbers: tuple[int, ...]) -> None:
-    """Whose sample is that of no axis, whose last window lies before the map, and samples of no such type."""
-    with pytest.raises(ValueError):
-        kernels.fractional_starts(np.zeros((3, 2), "f4"), np.zeros((3, 4), np.int64), *numbers)
-
-
-@pytest.mark.parametrize("sample", [-1e-9, 1.0, np.nan, np.inf])
-def test_a_sample_that_is_none_is_named(sample: float) -> None:
-    samples = np.full((3, 2), 0.5)
-    samples[2, 1] = sample
-    assert kernels.fractional_starts(samples, np.zeros((3, 4), np.int64), 3, 2, 0, 4, 5, 8) == -1
-    assert kernels.fractional_starts(samples, np.zeros((3, 4), np.int64), 3, 2, 1, 4, 5, 8) == 5
 
 
 SIZES = ((1, 6, 7), (1, 2, 2), (1, 3, 4))
