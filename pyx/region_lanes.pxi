@@ -207,15 +207,19 @@ cdef inline void lay_region(const regions_t* task, ptrdiff_t region, grid_t* row
     lay_samples(&task.columns, region, True, 0, task.columns.size, columns)
 
 
-cdef void lay_all_regions(lanes_t* job) noexcept nogil:
-    """Find the samples of all regions."""
-    cdef const regions_t* task = job.regions
+cdef ptrdiff_t lay_regions(const void* job, char* scratch, ptrdiff_t begin, ptrdiff_t end) noexcept nogil:
+    """Find the samples of regions `begin` to `end`."""
+    cdef const lanes_t* lying = <const lanes_t*> job
+    cdef const regions_t* task = lying.regions
     cdef grid_t rows, columns
     cdef ptrdiff_t region
-    for region in range(task.regions):
-        rows = grid_at(&task.rows, job.grids + region * job.grid_bytes)
-        columns = grid_at(&task.columns, job.grids + region * job.grid_bytes + grid_scratch(&task.rows))
+    for region in range(begin, end):
+        rows = grid_at(&task.rows, lying.grids + region * lying.grid_bytes)
+        columns = grid_at(&task.columns, lying.grids + region * lying.grid_bytes + grid_scratch(&task.rows))
         lay_region(task, region, &rows, &columns)
+        if is_stopped(scratch, 2 * (task.rows.bins + task.columns.bins)):
+            return -1
+    return -1
 
 
 cdef int share_lanes(const regions_t* task, ptrdiff_t threads) except -1:
@@ -247,7 +251,7 @@ cdef int share_lanes(const regions_t* task, ptrdiff_t threads) except -1:
         job.heads[task.maps[region]] = region
     try:
         if kept_bytes:
-            lay_all_regions(&job)
+            share(lay_regions, &job, task.regions, 0, threads)
         share(regions_in_lanes, &job, task.batches * job.groups, nbytes, threads)
     finally:
         free(memory)
