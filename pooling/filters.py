@@ -1087,7 +1087,8 @@ def _means_of_digits(array: AnyArray, windows: Sequence[_Window], constant: int,
     # From the least number upwards, so that there are no signs; the mean of as many is taken off again.
     least = 2**63 if signed else 0
     positive = array.astype(np.int64 if signed else wide).view(wide) ^ wide(least)
-    quotient, rest = np.zeros(array.shape, wide), np.zeros(array.shape, wide)
+    quotient: AnyArray = np.zeros(array.shape, wide)
+    rest: AnyArray = np.zeros(array.shape, wide)
     for low in reversed(range(0, 64, bits)):
         digit = (positive >> wide(low)) & wide(2**bits - 1)
         sums = _sums(digit, windows, ((constant + least) >> low) & (2**bits - 1))
