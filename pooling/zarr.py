@@ -8,6 +8,7 @@ shards at the end. All of it is written into a folder beside the target, which t
 
 from __future__ import annotations
 
+import asyncio
 import json
 import math
 import mmap
@@ -51,6 +52,8 @@ MEMORY = 1 << 27
 """Bytes of the source that are worked on at a time."""
 SAMPLED = 64
 """Elements on each axis of the corner by which a source is known again."""
+LONGEST_WAIT = 60.0
+"""Seconds in which files that are being written when a call is ended should be whole."""
 MOST_FILES = 100_000
 """Files of a source that are looked at to see whether it was changed."""
 
@@ -794,7 +797,24 @@ def _write(image: Image, draft: Path, progress: Progress) -> None:
         group.attrs.update(image.attributes)
         progress(total, total, "done")
     finally:
+        _settle()
         journal.close()
+
+
+def _settle() -> None:
+    """Wait for what zarr's threads still read or write of a call that was ended, which would complain at the exit."""
+    with suppress(ImportError):
+        from zarr.core.sync import sync
+
+        async def settle() -> None:
+            others = asyncio.all_tasks() - {asyncio.current_task()}
+            if others:
+                done, _ = await asyncio.wait(others, timeout=LONGEST_WAIT)
+                for task in done:
+                    if not task.cancelled():
+                        task.exception()  # is not reported as one that nobody looked at
+
+        sync(settle())
 
 
 def _read(source: Source, region: Sequence[slice]) -> AnyArray:
@@ -802,6 +822,7 @@ def _read(source: Source, region: Sequence[slice]) -> AnyArray:
     try:
         return source.read(region)
     except Exception as error:  # of any kind: files are decoded
+        _settle()
         where = ", ".join(f"{part.start}:{part.stop}" for part in region)
         raise refused(OSError, FUNCTION, f"the source cannot be read at [{where}] ({first_line(error)})") from error
 

@@ -376,6 +376,8 @@ def test_a_disk_that_is_full_is_a_sentence_and_nothing_is_lost(tmp_path):
     assert (
         f"write_multiscales: {str(target)!r} cannot be written (File too large); what is done stays in" in ended.stdout
     )
+    # Nor do threads that still write complain when the program ends.
+    assert ended.stderr == ""
     assert not target.exists()
     write_multiscales(tmp_path / "a.npy", target, axes="zyx", levels=2)
     np.testing.assert_array_equal(levels_of(target)[1], exact_means(array, 2))
