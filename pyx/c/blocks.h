@@ -691,12 +691,6 @@ static const void *pooling_load_keys(const pooling_blocks_run_t *run, const ptrd
     const uint8_t *valid = (const uint8_t *) run->memory + job->valid;
     int high = job->op != POOLING_MIN, floats = pooling_is_float(job->kind);
     int half = job->kind == POOLING_F16 || job->kind == POOLING_BF16;
-    if (job->op == POOLING_FIRST) {
-        /* In no order: what is taken keeps its sign of zero. */
-        if (half) job->load(run->memory + job->work, raw, n);
-        if (job->checked) pooling_find_valid(run, cell, raw, (const double *) (run->memory + job->work));
-        return raw;
-    }
     switch (job->kind) {
     case POOLING_U8: pooling_keys_u8(keys, raw, n, 0x80); break;
     case POOLING_U16: pooling_keys_u16(keys, raw, n, 0x8000); break;
@@ -727,7 +721,7 @@ static const void *pooling_load_keys(const pooling_blocks_run_t *run, const ptrd
 }
 
 static void pooling_store_keys(const pooling_blocks_t *job, void *dst, const void *keys, ptrdiff_t n) {
-    switch (job->op == POOLING_FIRST ? POOLING_I8 : job->kind) {
+    switch (job->kind) {
     case POOLING_U8: pooling_keys_u8(dst, keys, n, 0x80); break;
     case POOLING_U16: pooling_keys_u16(dst, keys, n, 0x8000); break;
     case POOLING_U32: pooling_keys_u32(dst, keys, n, UINT32_C(0x80000000)); break;
@@ -1864,6 +1858,16 @@ static void pooling_put_##NAME(                                                 
 }
 POOLING_EACH_KEY(POOLING_ORDER)
 
+/* Elements as they are, of which the first keeps its sign of zero. */
+POOLING_ALONE const void *pooling_load_firsts(const pooling_blocks_run_t *run, const ptrdiff_t *cell) {
+    const pooling_blocks_t *job = run->job;
+    const void *raw = pooling_fetch(run, &job->elements, cell, job->raw, pooling_kind_size[job->kind]);
+    double *work = (double *) (run->memory + job->work);
+    if (job->kind == POOLING_F16 || job->kind == POOLING_BF16) job->load(work, raw, run->width[0] * job->inner);
+    if (job->checked) pooling_find_valid(run, cell, raw, work);
+    return raw;
+}
+
 typedef struct {
     /* Keys of a block at most; rows so far; whether they go into planes. */
     ptrdiff_t most, rows, whole;
@@ -1879,7 +1883,8 @@ static void pooling_order_row(pooling_blocks_run_t *run, const ptrdiff_t *cell, 
     int size = pooling_kind_size[job->kind];
     /* Integers become keys as they are taken apart. */
     int plain = order->planes && !job->checked && job->kind < POOLING_F16;
-    const void *keys = plain ? pooling_fetch(run, &job->elements, cell, job->raw, size) : pooling_load_keys(run, cell);
+    const void *keys = plain ? pooling_fetch(run, &job->elements, cell, job->raw, size)
+        : job->op == POOLING_FIRST ? pooling_load_firsts(run, cell) : pooling_load_keys(run, cell);
     uint64_t flip = plain && job->kind % 2 == 0 ? UINT64_C(1) << (8 * size - 1) : 0;
     if (!order->planes) {
         switch (pooling_key_kind(job->kind)) {
@@ -2007,6 +2012,8 @@ static void pooling_order_part(
     if (!outs) return;
     if (job->op == POOLING_MEDIAN)
         pooling_store_middle(run, stage->dst + offset * result, low, high, outs * job->inner);
+    else if (job->op == POOLING_FIRST)
+        memcpy(stage->dst + offset * result, low, (size_t) (outs * job->inner * result));
     else pooling_store_keys(job, stage->dst + offset * result, low, outs * job->inner);
     if (job->checked) pooling_patch(run, 1, offset, outs, rows, order.found);
 }
