@@ -701,3 +701,21 @@ def test_weights_that_hold_for_all_rows_take_no_memory_of_their_own() -> None:
     assert_same_bytes(result, expected)
     # As float64 they would take 8 MiB.
     assert most < 1 << 20
+
+
+@pytest.mark.parametrize("func", ["mean", "max", "median", "range", "sum"])
+def test_masked_results_are_filled_as_their_arrays_are(func):
+    array = np.ma.masked_equal(np.array([-1, -1, 3, 5, 7, 9, -1, -1], np.int16), -1)
+    for result in (pooling.block_reduce(array, 2, func), *pooling.pyramid(array, 2, 1, func)):
+        assert result.fill_value == -1
+        assert result.filled()[0] == -1
+    plain = np.ma.MaskedArray(np.ones(4, np.float32), [1, 1, 0, 0])
+    assert np.float32(pooling.block_reduce(plain, 2, func).fill_value) == np.float32(1e20)  # NumPy's own
+
+
+def test_a_filling_number_that_no_result_can_be_is_left():
+    filled = np.ma.MaskedArray(np.ones(4), [1, 1, 0, 0], fill_value=np.nan)
+    assert np.isnan(pooling.block_reduce(filled, 2).filled()[0])
+    counts = pooling.block_reduce(filled, 2, "count")
+    assert counts.dtype.kind in "iu"
+    assert counts.tolist() == [0, 2]

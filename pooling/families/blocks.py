@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Sequence
+from contextlib import suppress
 from dataclasses import dataclass, replace
 from functools import lru_cache
 from typing import Any, Literal, NamedTuple, overload
@@ -781,11 +782,23 @@ def block_reduce(
     reduced(call, result, valid)
     if masked and valid is not None:
         hidden = (valid < call.min_valid) | (valid == 0) if call.reduction.name != "count" else np.False_
-        result = np.ma.MaskedArray(result, np.broadcast_to(hidden, result.shape).copy())
+        result = masked_like(array, result, np.broadcast_to(hidden, result.shape).copy())
     if wants_valid:
         assert valid is not None
         return result, valid
     return result
+
+
+def masked_like(array: Any, result: AnyArray, hidden: Any) -> AnyArray:
+    """Mask a result of a masked array, with the number that fills that one where it has one of its own."""
+    made = np.ma.MaskedArray(result, hidden)
+    if array.fill_value != np.ma.default_fill_value(array.dtype):
+        with (
+            suppress(TypeError, ValueError, ArithmeticError),
+            np.errstate(invalid="raise"),
+        ):  # the result's dtype may lack it
+            made.fill_value = array.fill_value
+    return made
 
 
 @in_default_mode

@@ -29,6 +29,7 @@ from .blocks import (
     block_sizes,
     checked_array,
     last_axis,
+    masked_like,
     prepared,
     reduced,
     reduction_named,
@@ -225,7 +226,7 @@ def _masked_like(
         hidden: Any = np.zeros(level.shape, np.bool_)
         if valid is not None and call.reduction.name != "count":
             hidden = (valid < call.min_valid) | (valid == 0)
-        found.append(np.ma.MaskedArray(level, hidden))
+        found.append(masked_like(array, level, hidden))
     return found
 
 
@@ -274,7 +275,7 @@ def _ranges(calls: Sequence[Blocks], array: Any, edge: Edge) -> list[AnyArray]:
                 missing = missing | (above != above if call.nodata != call.nodata else above == call.nodata)
             valid = np.where(missing, 0.0, 1.0)
         subtract(call, np.ma.getdata(greatest), np.ma.getdata(smallest), result, valid)
-        made.append(np.ma.MaskedArray(result, np.ma.getmaskarray(greatest)) if np.ma.isMA(greatest) else result)
+        made.append(masked_like(array, result, np.ma.getmaskarray(greatest)) if np.ma.isMA(greatest) else result)
     return made
 
 

@@ -65,7 +65,7 @@ def checked_format(path: str | os.PathLike[str]) -> str:
     """Return the kind of picture that a path ends with."""
     kind = Path(path).suffix.lower().removeprefix(".")
     if kind not in FORMATS:
-        raise value_error("levels_figure", f"figure={os.fspath(path)!r} must end in .png, .svg or .pdf")
+        raise value_error("levels_figure", "must end in .png, .svg or .pdf", argument=("figure", os.fspath(path)))
     return kind
 
 
@@ -157,7 +157,7 @@ def _painter(levels: Sequence[ShownLevel], labels: bool) -> Any:
         grey = np.asarray(elements, np.float64)
         shade = ((np.where(np.isfinite(grey), grey, low) - low) / span).clip(0, 1)
         colours = shade if shade.ndim == 3 else np.repeat(shade[..., None], 3, axis=-1)
-        missing = np.any(np.isnan(grey).reshape(*grey.shape[:2], -1), axis=-1, keepdims=True)
+        missing = np.any(~np.isfinite(grey).reshape(*grey.shape[:2], -1), axis=-1, keepdims=True)
         return np.where(missing, (0.55, 0.7, 0.9), colours)
 
     return by_amount
