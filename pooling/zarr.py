@@ -166,7 +166,7 @@ def open_source(source: Any, axes: str | Sequence[str] | None = None) -> Iterato
             remedy = "write it to a folder by to_zarr() of dask first, and give that folder"
         elif hasattr(source, "dims") and hasattr(source, "data"):
             letters = "".join(map(str, source.dims))
-            remedy = f"give source.data, and what its axes are, such as axes={letters!r}"
+            remedy = f"give source.data, and what its axes are, such as axes={short_repr(letters)}"
         raise type_error(FUNCTION, f"source of type {type(source).__name__} is no array, zarr.Array or path", remedy)
 
 
