@@ -366,7 +366,7 @@ def _arranged(array: Any, axes: Any, said: Said, place: Path | None) -> Source:
             raise value_error(
                 FUNCTION,
                 f"the source does not say what its {counted(len(array.shape), 'axis is', 'axes are')}",
-                f"give axes, one letter for each of them, such as {_example(array.shape)!r}",
+                f"give axes, one letter for each of them, such as {short_repr(_example(array.shape))}",
             )
     found = list(letters) if isinstance(letters, str) else sequence(letters)
     if found is None or not all(isinstance(letter, str) for letter in found):
