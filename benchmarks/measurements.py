@@ -276,6 +276,9 @@ def quota() -> dict[str, float] | None:
         group.mkdir()
     except OSError:
         return None
+    if not (group / "cgroup.procs").exists():  # a folder like any other, where no control groups are mounted
+        group.rmdir()
+        return None
     try:
         (group / "cpu.max").write_text("100000 100000", encoding="ascii")
         threads = int(_fresh("-c", QUOTA, str(group), POOLING_NUM_THREADS="", OMP_NUM_THREADS=""))
