@@ -30,12 +30,17 @@ typedef __m256i pooling_bytes_t;
 #define pooling_bytes_all(byte) _mm256_set1_epi8((char) (byte))
 #define pooling_bytes_turn(a, b) _mm256_xor_si256(a, b)
 #define pooling_bytes_best(a, b) _mm256_max_epu8(a, b)
+#if defined(__clang__)
+/* It takes only numbers that are written down for shifts, not arguments of functions that it has put in place. */
+#define POOLING_BYTES_SHIFT 0
+#else
+#define POOLING_BYTES_SHIFT 1
 /* What lies n bytes behind the beginning of `a`, where `b` lies behind `a`. */
 #define pooling_bytes_behind(a, b, n)                                                                                  \
     ((n) == 16 ? _mm256_permute2x128_si256(a, b, 0x21)                                                                 \
      : (n) < 16 ? _mm256_alignr_epi8(_mm256_permute2x128_si256(a, b, 0x21), a, (n) & 15)                               \
      : _mm256_alignr_epi8(b, _mm256_permute2x128_si256(a, b, 0x21), (n) & 15))
-#define POOLING_BYTES_SHIFT 1
+#endif
 #elif defined(__SSE2__)
 #include <emmintrin.h>
 #define POOLING_BYTES 16
