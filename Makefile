@@ -41,11 +41,15 @@ lint: $(VENV)/.test $(VENV)/.lint  ## check style, Cython, imports and types
 bench: $(VENV)/.bench  ## race against other libraries, and hold the figures against the targets
 	@mkdir -p build
 	$(BIN)/python -m benchmarks --json build/benchmarks.json
+	$(BIN)/python -m benchmarks.blocks
+	$(BIN)/python -m benchmarks.filters
 	@echo "To write it into README.md and docs/: make pages"
 
-pages: $(VENV)/.bench  ## make bench, and write what it found into README.md and docs/benchmarks.md
+pages: $(VENV)/.bench  ## make bench, and write what it found into README.md and docs/
 	@mkdir -p build
 	$(BIN)/python -m benchmarks --json build/benchmarks.json --pages
+	$(BIN)/python -m benchmarks.blocks --page
+	$(BIN)/python -m benchmarks.filters --page
 
 clean:  ## remove everything that was built, .venv as well
 	rm -rf $(VENV) build dist *.egg-info pooling/*.so .*_cache .hypothesis

@@ -1,7 +1,8 @@
-"""Reductions of blocks beside other libraries: ``python -m benchmarks.blocks [case ...]``.
+"""Reductions of blocks beside other libraries: ``python -m benchmarks.blocks [--page] [case ...]``.
 
 Each library runs in an interpreter of its own, a case at a time, in rounds that take turns; the fastest call counts.
-Names that are given choose the cases that begin with them. Libraries that are not installed are left out:
+Names that are given choose the cases that begin with them; ``--page`` writes docs/images.md. Libraries that are not
+installed are left out:
 opencv-python-headless, Pillow, scikit-image, tinybrain, tensorstore, dask, xarray.
 """
 
@@ -9,13 +10,14 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from importlib import import_module
+from pathlib import Path
 from typing import Any
 
 import numpy as np
 
 import pooling
 
-from .processes import Call, main
+from .processes import Call, Race, Target, main
 
 SECONDS = 0.6
 """Of each library and case in a round, at least one call."""
@@ -73,6 +75,10 @@ def _ours(x: Any, block: tuple[int, ...], func: str, nodata: Any, threads: int) 
             return pooling.block_reduce(x, block, func, nodata=nodata)  # type: ignore[call-overload]
 
     return call
+
+
+def _first_level(x: Any, block: tuple[int, ...], func: str, nodata: Any, threads: int) -> Call | None:
+    return _ours(x, block, "mean", None, threads) if func == "pyramid" else None
 
 
 def _copy(x: Any, *_: Any) -> Call:
@@ -144,6 +150,7 @@ def _xarray(x: Any, block: tuple[int, ...], func: str, nodata: Any, threads: int
 
 LIBRARIES: dict[str, Callable[..., Call | None]] = {
     "pooling": _ours,
+    "first level": _first_level,
     "copy": _copy,
     "OpenCV": _opencv,
     "Pillow": _pillow,
@@ -161,5 +168,26 @@ def prepare(library: str, case: str, threads: int) -> Call | None:
     return LIBRARIES[library](make(), block, func, nodata, threads)
 
 
+TARGETS = (
+    Target("mean 2x2 uint8", "OpenCV", 1.0),
+    Target("mean 2x2 uint8", "copy", 1 / 1.5),
+    Target("mean 2x2x2", "tinybrain", 1.5, threads=(1,)),
+    Target("mode", "tinybrain", 2.0, threads=(1,)),
+    Target("mode", "tensorstore", 5.0),
+    Target("median 4x4", "scikit-image", 5.0, threads=(1,)),
+    Target("mean of numbers", "xarray", 5.0, threads=(1,)),
+    Target("mean of numbers", "scikit-image", 20.0, threads=(1,)),
+    Target("pyramid", "first level", 1 / 1.45),
+)
+RACE = Race(
+    "benchmarks.blocks",
+    tuple(LIBRARIES),
+    tuple(CASES),
+    prepare,
+    SECONDS,
+    Path(__file__).parents[1] / "docs" / "images.md",
+    TARGETS,
+)
+
 if __name__ == "__main__":
-    main("benchmarks.blocks", LIBRARIES, CASES, prepare, SECONDS)
+    main(RACE)

@@ -1,13 +1,14 @@
-"""Sliding filters beside scipy.ndimage and OpenCV: ``python -m benchmarks.filters [case ...]``.
+"""Sliding filters beside scipy.ndimage and OpenCV: ``python -m benchmarks.filters [--page] [case ...]``.
 
 Each library runs in an interpreter of its own, a case at a time, in rounds that take turns; the fastest call counts.
-Names that are given choose the cases that begin with them. Libraries that are not installed are left out. OpenCV rounds
-means of integers once, where scipy cuts them off after each axis.
+Names that are given choose the cases that begin with them; ``--page`` writes docs/filters.md. Libraries that are not
+installed are left out. OpenCV rounds means of integers once, where scipy cuts them off after each axis.
 """
 
 from __future__ import annotations
 
 from collections.abc import Callable
+from pathlib import Path
 from typing import Any
 
 import numpy as np
@@ -15,7 +16,7 @@ import numpy as np
 import pooling
 from pooling import filters
 
-from .processes import Call, main
+from .processes import Call, Race, Target, main
 
 SECONDS = 0.4
 """Of each library and case in a round, at least one call."""
@@ -72,5 +73,20 @@ def prepare(library: str, case: str, threads: int) -> Call | None:
     return LIBRARIES[library](x, name, size, threads)
 
 
+TARGETS = tuple(
+    Target(name, peer, least, threads)
+    for name in ("uniform_filter", "maximum_filter", "grey_opening")
+    for peer, least, threads in (("scipy", 5.0, (1,)), ("OpenCV", 1.0, (1, 2)))
+)
+RACE = Race(
+    "benchmarks.filters",
+    tuple(LIBRARIES),
+    tuple(CASES),
+    prepare,
+    SECONDS,
+    Path(__file__).parents[1] / "docs" / "filters.md",
+    TARGETS,
+)
+
 if __name__ == "__main__":
-    main("benchmarks.filters", LIBRARIES, CASES, prepare, SECONDS)
+    main(RACE)

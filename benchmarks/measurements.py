@@ -225,10 +225,11 @@ def documented_bytes(case: BenchmarkCase, threads: int) -> int:
     if case.windows == "regions":
         bins = case.regions * math.prod(per_axis(case.kernel_size, case.dimensions))
         sums = max(4 * mebibyte, 8 * case.shape[-1]) if case.direction == "backward" else 0
-        return threads * (24 * case.shape[-1] + 32 * bins) + 16 * 5 * bins + sums + KEPT
+        lanes = (threads * (4 * mebibyte + 72 * 256) + mebibyte) * (case.direction == "forward")
+        return threads * (24 * case.shape[-1] + 32 * bins) + 16 * 5 * bins + sums + lanes + KEPT
     if case.windows == "fractional":
         windows = 16 * max(per_axis(case.output_size, case.dimensions))
-        again = (case.direction == "backward") * math.prod(case.output_shape) * (itemsize + 8)
+        again = (case.direction == "backward") * math.prod(case.output_shape) * 8
         return threads * (max(mebibyte, row * itemsize) + windows) + again + KEPT
     if case.windows == "named":
         return (plane if case.direction == "backward" else 0) + threads * mebibyte + KEPT
@@ -274,6 +275,9 @@ def quota() -> dict[str, float] | None:
     try:
         group.mkdir()
     except OSError:
+        return None
+    if not (group / "cgroup.procs").exists():  # a folder like any other, where no control groups are mounted
+        group.rmdir()
         return None
     try:
         (group / "cpu.max").write_text("100000 100000", encoding="ascii")

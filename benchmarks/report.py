@@ -71,6 +71,10 @@ COLOURS = {
     "SciPy": "#17becf",
     "NumPy": "#7f7f7f",
 }
+OTHERS = (
+    "Reductions of blocks have a race of their own, in [images.md](images.md#speed), and so have sliding filters, in "
+    "[filters.md](filters.md#time-and-memory)."
+)
 NOTES = """\
 - A row says what is pooled, and every library does all of it: same shape, dtype and values, checked before it is
   timed (of indices the shape: conventions differ).
@@ -127,9 +131,13 @@ windows, at most 16 bytes for each of those and 1 MiB together, these positions 
 bytes for each pixel of a row and 32 for each column of bins, and `roi_align` on each axis 16 bytes for each bin and
 each sample of a bin that lies on the map (means twice as many samples, but no more than the axis has pixels). Gradients
 of regions are summed where they stay in float64, else in 4 MiB, or in a row if that is more; of maps of more than
-524,288 pixels those of maxima keep 24 bytes for each window of the regions on one map. Fractional poolings of half
-precision, or in channels_last, work in 1 MiB, or in a row of float32 (float64) if that is more, and 16 bytes for each
-window of a row, and a gradient without indices holds the result and the indices that it makes again; the gradient of
+524,288 pixels those of maxima keep 24 bytes for each window of the regions on one map. Where maps of at most 131,072
+pixels (65,536 in float64) hold many regions, their maxima, and means of samples, are made of eight channels at a time:
+a thread lays these side by side in up to 4 MiB, and takes 72 bytes for each bin of a row, or 18 KiB if that is more;
+the samples of all regions are kept in up to 1 MiB, and 8 bytes for each map and each region. Fractional poolings of
+half precision, or in channels_last, work in 1 MiB, or in a row of float32 (float64) if that is more, and 16 bytes for
+each window of a row; all of them in 8 bytes for each window of an axis, with samples in half precision for each map. A
+gradient of theirs without indices holds the indices that it finds again; the gradient of
 `max_unpool` works in a byte for each cell of a map.
 """
 
@@ -276,7 +284,7 @@ def page(results: Results) -> str:
     lines = ["<!-- Made by benchmarks/report.py from the result of a race. -->", "", "# Benchmarks", ""]
     lines += [f"{document['date'][:10]}: {_machine_text(results)}.", f"Versions: {_versions_text(results)}.", ""]
     rounds = document["rounds"]
-    lines += [f"Medians of {rounds} round{'s' * (rounds > 1)}.", "", NOTES]
+    lines += [f"Medians of {rounds} round{'s' * (rounds > 1)}.", "", NOTES, "", OTHERS, ""]
     disturbed = max(document["disturbed"].values(), default=0.0)
     if disturbed > QUIET:
         lines += [

@@ -54,6 +54,8 @@ def norm_backward(
     threads: int = ...,
 ) -> None: ...
 def powers(src: AnyArray, dst: AnyArray, p: float) -> None: ...
+def near_logarithms(src: AnyArray, dst: AnyArray) -> None: ...
+def near_powers(src: AnyArray, dst: AnyArray, p: float) -> None: ...
 def logarithms(src: AnyArray, dst: AnyArray) -> None: ...
 def blur(
     kind: int,
@@ -103,30 +105,24 @@ def unpool(
     itemsize: int,
     backward: bool = ...,
     threads: int = ...,
-) -> int: ...
-def fractional_starts(
-    samples: AnyArray,
-    starts: AnyArray,
-    maps: int,
-    axes: int,
-    axis: int,
-    count: int,
-    last: int,
-    itemsize: int,
+    windows: Sequence[tuple[int, int, int, int, int]] | None = ...,
 ) -> int: ...
 def fractional_max(
     src: AnyArray,
-    dst: AnyArray,
+    dst: AnyArray | None,
     indices: AnyArray | None,
     outer: int,
     inner: int,
     input_size: Sequence[int],
     output_size: Sequence[int],
     kernel_size: Sequence[int],
-    starts: Sequence[AnyArray],
+    starts: Sequence[AnyArray] | None,
     kind: int,
     threads: int = ...,
-) -> None: ...
+    samples: AnyArray | None = ...,
+    axes: int = ...,
+    itemsize: int = ...,
+) -> int: ...
 
 BLOCK_OPS: dict[str, int]
 BLOCK_KINDS: dict[str, int]

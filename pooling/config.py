@@ -29,7 +29,8 @@ def config() -> dict[str, Any]:
     dict
         ``version``, ``level`` (in use), ``levels_built``, ``levels_supported`` (by the processor), ``threading``
         (whether calls share work among threads), ``threads`` (how many a large call uses), ``cpu_quota`` (how many
-        processors' time the control groups of a container give, or None), ``strategies`` (the ways to run a call in the
+        processors' time the control groups of a container give, or None), ``last_level_cache`` (bytes of it that the
+        kernels reckon with, as the processor reports them), ``strategies`` (the ways to run a call in the
         order in which they are tried, by the kind of the call), ``compiler``, ``python`` and ``numpy`` (versions).
     """
     return {
@@ -40,6 +41,7 @@ def config() -> dict[str, Any]:
         "threading": _core.THREADING,
         "threads": get_num_threads(),
         "cpu_quota": cpu_quota(),
+        "last_level_cache": _core.cache_size(),
         "strategies": kernels.STRATEGIES,
         "compiler": _core.compiler(),
         "python": sys.version.split()[0],
@@ -71,6 +73,7 @@ def show_config() -> None:
         "kernels": f"{shown['level']} (built: {', '.join(shown['levels_built'])}; "
         f"this processor runs: {', '.join(shown['levels_supported'])})",
         "threads": threads,
+        "cache": f"{shown['last_level_cache'] / (1 << 20):.4g} MiB at the last level",
         "compiler": shown["compiler"],
         "Python": shown["python"],
         "NumPy": shown["numpy"],

@@ -299,7 +299,8 @@ def pyramid(
     if not calls:
         return []
     name = calls[0].reduction.name
-    settings["func"] = name
+    # Levels that are made of others may have another dtype.
+    settings.update(func=name, nodata=calls[0].nodata)
     most = [max(sizes) for sizes in data.chunks]
     together = sum(all(b <= size for b, size in zip(block, most, strict=True)) for block in blocks)
     made: list[Any] = []

@@ -62,6 +62,8 @@ LONG_AXIS = 8
 """An axis of so many windows is pooled as it lies and mended at its borders, a shorter one by lines with borders."""
 BLOCK_BYTES = 1 << 23
 """Bytes of the lines, with their borders, that are pooled at a time where windows are long for their axis."""
+MOST_CELLS = 1 << 55
+"""Elements of a window whose sums are taken one axis after another, so that a digit of a sum has 7 bits at least."""
 LONGEST_LINE = 1 << 28
 """Elements of a line with its borders; windows that need more are refused."""
 
@@ -113,6 +115,12 @@ class _Window:
 
 
 def _input(function: str, input: ArrayLike) -> AnyArray:
+    if isinstance(input, np.ma.MaskedArray):
+        raise type_error(
+            function,
+            "input is a masked array, whose mask would be ignored",
+            "fill its masked elements, as by input.filled(0), or for a maximum by the smallest number",
+        )
     return native(as_array(function, "input", input, DTYPES))
 
 
@@ -120,23 +128,24 @@ def _axes(function: str, axes: Any, dimensions: int) -> tuple[int, ...]:
     """Return the axes to be filtered, each between 0 and the number of all."""
     if axes is None:
         return tuple(range(dimensions))
+    written = ("axis", axes[0]) if function.endswith("1d") else ("axes", axes)
     several = sequence(axes)
     found = []
     for entry in [axes] if several is None else several:
         axis = whole(entry)
         if axis is None:
             raise type_error(
-                function, f"must be an axis, several or None, not {type(entry).__name__}", argument=("axes", axes)
+                function, f"must be an axis, several or None, not {type(entry).__name__}", argument=written
             )
         if not -dimensions <= axis < dimensions:
             raise value_error(
                 function,
                 f"names axis {axis} of an array of {counted(dimensions, 'axis', 'axes')}",
-                argument=("axes", axes),
+                argument=written,
             )
         found.append(axis % dimensions)
     if len(set(found)) < len(found):
-        raise value_error(function, "names an axis twice", "name each axis once", argument=("axes", axes))
+        raise value_error(function, "names an axis twice", "name each axis once", argument=written)
     return tuple(found)
 
 
@@ -518,9 +527,16 @@ def _shortened(window: _Window, length: int) -> _Window:
     return _Window(window.axis, min(window.before, most), min(window.after, most), window.mode)
 
 
+def _number(function: str, cval: Any) -> int | float:
+    """Read `cval`: an integer as it is, since float64 does not hold all of 64 bits."""
+    number = real(function, "cval", cval)
+    exact = whole(cval)
+    return number if exact is None or math.isnan(number) else exact
+
+
 def _constant(function: str, kind: str, cval: Any, dtype: np.dtype[Any], windows: Sequence[_Window]) -> Any:
     """Return the number beyond borders in the dtype of the elements, as far as it matters."""
-    number = real(function, "cval", cval)
+    number = _number(function, cval)
     if not any(window.mode == "constant" for window in windows):
         return dtype.type(0)
     if dtype.kind not in "biu":
@@ -528,7 +544,7 @@ def _constant(function: str, kind: str, cval: Any, dtype: np.dtype[Any], windows
     if math.isnan(number):
         raise value_error(function, f"must be a number, since {dtype.name} has no NaN", argument=("cval", cval))
     least, most = (0, 1) if dtype.kind == "b" else (np.iinfo(dtype).min, np.iinfo(dtype).max)
-    never_wins = number < least if kind == "maximum" else number > most
+    never_wins = (kind == "maximum" and number < least) or (kind == "minimum" and number > most)
     if not (never_wins or least <= number <= most):
         raise value_error(
             function,
@@ -935,7 +951,7 @@ def _means(
     array = _input(function, input)
     destination = _Destination.of(function, output, array)
     windows = _windows(function, array.ndim, size, None, mode, origin, axes)
-    number = real(function, "cval", cval)
+    number = _number(function, cval)
     if rounding is not None:
         word(function, "rounding", rounding, ROUNDINGS)
     if array.size == 0:
@@ -977,7 +993,7 @@ def _float_of(dtype: np.dtype[Any], wanted: np.dtype[Any]) -> np.dtype[Any]:
 def _float_means(array: AnyArray, window: _Window, number: float, dtype: np.dtype[Any]) -> AnyArray:
     """Return the means on one axis in float64, cut off to an integer dtype."""
     means = np.empty(array.shape, np.float64)
-    reducer = _Reducer(_pool("mean"), number)
+    reducer = _Reducer(_pool("mean"), float(number))
     _filtered(reducer, array.astype(np.float64, copy=False), [window], means)
     with np.errstate(all="ignore"):
         return means.astype(dtype)
@@ -993,28 +1009,7 @@ def _integer_means(
 ) -> AnyArray:
     """Return means in an integer dtype: one axis after another, each cut off, or rounded once over all axes."""
     if rounding is not None:
-        result = np.empty(array.shape, array.dtype)
-        constant = _constant(function, "mean", number, array.dtype, windows)
-        if any(window.mode == "constant" for window in windows) and constant != number:
-            raise value_error(
-                function, "must be an integer where means of integers are rounded once", argument=("cval", number)
-            )
-        reducer = _Reducer(_pool("mean", rounding=rounding), constant)
-        if len(list(_runs(reducer, array.shape, windows))) < 2:
-            _filtered(reducer, array, windows, result)
-            return result.astype(dtype, copy=False)
-        # Sums of one pass after another, divided once.
-        wide = np.dtype(np.int64 if array.dtype.kind == "i" else np.uint64)
-        sums, made = np.empty(array.shape, wide), np.empty(array.shape, wide)
-        _filtered(_Reducer(_pool("mean", divisor_override=1), wide.type(constant)), array.astype(wide), windows, sums)
-        avg_pool1d(
-            sums.reshape(1, 1, array.size),
-            1,
-            divisor_override=math.prod(window.size for window in windows),
-            rounding=rounding,
-            out=made.reshape(1, 1, array.size),
-        )
-        return made.astype(dtype, copy=False)
+        return _rounded_means(function, array, windows, number, rounding).astype(dtype, copy=False)
     for window in windows:
         if window.mode == "constant" and not _holds(array.dtype, number):
             array = _float_means(array, window, number, dtype)
@@ -1024,6 +1019,92 @@ def _integer_means(
         _filtered(_Reducer(_pool("mean", rounding="trunc"), constant), array, [window], means)
         array = means.astype(dtype, copy=False)
     return array if windows else array.astype(dtype)
+
+
+def _rounded_means(
+    function: str, array: AnyArray, windows: Sequence[_Window], number: float, rounding: Any
+) -> AnyArray:
+    """Return means of integers that are rounded once over all axes."""
+    constant = _constant(function, "mean", number, array.dtype, windows)
+    has_constant = any(window.mode == "constant" for window in windows)
+    if has_constant and constant != number:
+        raise value_error(
+            function, "must be an integer where means of integers are rounded once", argument=("cval", number)
+        )
+    reducer = _Reducer(_pool("mean", rounding=rounding), constant)
+    if len(list(_runs(reducer, array.shape, windows))) < 2:
+        result = np.empty(array.shape, array.dtype)
+        _filtered(reducer, array, windows, result)
+        return result
+    cells = math.prod(window.size for window in windows)
+    if cells > MOST_CELLS:
+        raise value_error(
+            function,
+            f"windows of {cells} elements are too large for sums of 64 bits, and {MOST_CELLS} are the most where means "
+            "are rounded once over axes that are pooled one after another",
+            "leave out rounding, or use smaller windows",
+        )
+    greatest = max(abs(int(array.min())), abs(int(array.max())), abs(int(constant)) if has_constant else 0)
+    if greatest * cells < 2**63:
+        wide = np.dtype(np.int64 if array.dtype.kind == "i" else np.uint64)
+        sums = _sums(array.astype(wide), windows, int(constant))
+        return _divided(sums, cells, rounding).astype(array.dtype)
+    return _means_of_digits(array, windows, int(constant), cells, rounding)
+
+
+def _sums(array: AnyArray, windows: Sequence[_Window], constant: int) -> AnyArray:
+    """Sum windows in a dtype of 64 bits that holds the sums, one run of axes after another."""
+    pool = _pool("mean", divisor_override=1)
+    for run in list(_runs(_Reducer(pool, constant), array.shape, windows)):
+        sums = np.empty(array.shape, array.dtype)
+        _filtered(_Reducer(pool, array.dtype.type(constant)), array, run, sums)
+        array = sums
+        # Beyond the borders of the next axes lie sums too, of as many constants.
+        constant *= math.prod(window.size for window in run)
+    return array
+
+
+def _divided(sums: AnyArray, cells: int, rounding: Any) -> AnyArray:
+    made = np.empty(sums.shape, sums.dtype)
+    avg_pool1d(
+        sums.reshape(1, 1, sums.size),
+        1,
+        divisor_override=cells,
+        rounding=rounding,
+        out=made.reshape(1, 1, sums.size),
+    )
+    return made
+
+
+def _means_of_digits(array: AnyArray, windows: Sequence[_Window], constant: int, cells: int, rounding: Any) -> AnyArray:
+    """Return rounded means whose sums are beyond 64 bits: of digits of so few bits that their sums are not.
+
+    The sums of the digits are divided as on paper, from the highest digit to the lowest.
+    """
+    bits = 63 - cells.bit_length()
+    shift, wide = np.uint64(bits), np.uint64
+    signed = array.dtype.kind == "i"
+    # From the least number upwards, so that there are no signs; the mean of as many is taken off again.
+    least = 2**63 if signed else 0
+    positive = array.astype(np.int64 if signed else wide).view(wide) ^ wide(least)
+    quotient: AnyArray = np.zeros(array.shape, wide)
+    rest: AnyArray = np.zeros(array.shape, wide)
+    for low in reversed(range(0, 64, bits)):
+        digit = (positive >> wide(low)) & wide(2**bits - 1)
+        sums = _sums(digit, windows, ((constant + least) >> low) & (2**bits - 1))
+        sums += rest << shift
+        quotient = (quotient << shift) + sums // wide(cells)
+        rest = sums % wide(cells)
+    floor = (quotient ^ wide(least)).view(np.int64) if signed else quotient
+    if rounding == "half_up":
+        upwards = rest >= wide(cells) - rest
+    elif rounding == "half_even":
+        upwards = (rest > wide(cells) - rest) | ((rest == wide(cells) - rest) & (quotient % wide(2) == 1))
+    elif rounding == "trunc":
+        upwards = (floor < 0) & (rest > 0)
+    else:
+        return floor.astype(array.dtype)
+    return (floor + upwards).astype(array.dtype)
 
 
 def _holds(dtype: np.dtype[Any], number: float) -> bool:
@@ -1072,7 +1153,8 @@ def uniform_filter(
     and leaves a window, so that its rounding errors grow along a line, and one NaN or infinity reaches to the end of
     it; here both stay in the windows that hold them. The time grows slowly with `size`. Beside input and result, the
     call needs memory for one further array where integers are filtered on several axes or `output` has another dtype,
-    and for slabs of one and a half windows at borders.
+    for some of 64 bits where `rounding` is given for axes that one call does not pool, and for slabs of one and a half
+    windows at borders.
 
     Examples
     --------

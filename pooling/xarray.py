@@ -9,10 +9,11 @@ import numpy as np
 
 from .annotations import Rounding
 from .arguments import nearest_word, whole, word
-from .errors import rename, type_error, value_error
+from .errors import Place, recast, rename, type_error, value_error
 from .extras import needing
 from .families.blocks import Edge, Reduction, reduction_named
 from .families.blocks import block_reduce as reduce_in_memory
+from .operators import BLOCK_REDUCTIONS
 from .signs import short_repr
 
 with needing("images", __name__):
@@ -47,11 +48,13 @@ def coarsen(
     windows : mapping of dimension to int
         Elements of a block along each dimension; those that are not named keep their size.
     func, edge, nodata, min_valid, rounding, dtype
-        As in `pooling.block_reduce`; ``edge="partial"`` reduces what is left behind the last whole block, where
+        As in `pooling.block_reduce`; a number `nodata` of a data set is that of those variables whose dtype has it (no
+        integer is NaN). ``edge="partial"`` reduces what is left behind the last whole block, where
         ``boundary`` of ``xarray.coarsen`` has to drop or to pad it.
     coord_func : str or mapping of name to str
         How coordinates along the dimensions are reduced: by a word of `func`, for all or for each. Times have a mean,
-        a minimum, a maximum, and a first; text has a first only.
+        a minimum, a maximum, a median and a first; text and the indices of several levels have a first only. Times
+        that are missing are left out.
 
     Returns
     -------
@@ -67,7 +70,8 @@ def coarsen(
 
     Notes
     -----
-    A NaN makes its block NaN; ``nodata=numpy.nan`` leaves it out, as ``skipna`` does in xarray.
+    A NaN makes its block NaN; ``nodata=numpy.nan`` leaves it out, as ``skipna`` does in xarray. Attributes such as
+    ``_FillValue`` are not read: give ``nodata=data.rio.nodata``, or open files with ``mask_and_scale``.
 
     Examples
     --------
@@ -88,19 +92,84 @@ def coarsen(
         "rounding": rounding,
         "dtype": dtype,
     }
-    coordinates = {
-        name: _coordinate(variable.variable, str(name), sizes, _function_of(name, coord_func), edge)
-        for name, variable in data.coords.items()
-    }
+    coordinates = _reduced_coordinates(data, sizes, coord_func, edge)
     if isinstance(data, xarray.DataArray):
-        variable = _variable(data.variable, str(data.name or "data"), sizes, settings)
+        name = "the array" if data.name is None else str(data.name)
+        variable = _variable(data.variable, name, sizes, settings, "convert it")
         made: Any = xarray.DataArray(variable, coords=coordinates, name=data.name)
         return made
+    taken = _settings_of_variables(data, sizes, settings)
     variables = {
-        name: _variable(variable.variable, str(name), sizes, settings) for name, variable in data.data_vars.items()
+        name: _variable(
+            variable.variable,
+            str(name),
+            sizes,
+            taken[name],
+            f"leave it out, as by data.drop_vars({name!r})",
+            Place(FUNCTION, f"variable {name!r}"),
+        )
+        for name, variable in data.data_vars.items()
     }
     made = xarray.Dataset(variables, coords=coordinates, attrs=data.attrs)
     return made
+
+
+def _check_names(data: Any, coord_func: Any) -> None:
+    """Refuse functions of coordinates that there are not."""
+    if not isinstance(coord_func, Mapping):
+        return
+    for name in coord_func:
+        if name not in data.coords:
+            meant = nearest_word(name, map(str, data.coords)) if isinstance(name, str) else ""
+            raise value_error(
+                FUNCTION,
+                f"names {name!r}, and the coordinates are {', '.join(map(repr, data.coords)) or 'none'}",
+                f"write {short_repr(meant)}" if meant else "",
+                argument=("coord_func", dict(coord_func)),
+            )
+
+
+def _settings_of_variables(
+    data: Any, sizes: Mapping[Hashable, int], settings: dict[str, Any]
+) -> dict[Hashable, dict[str, Any]]:
+    """Return the settings of each variable: no data are left out of those whose dtype has the number."""
+    nodata = settings["nodata"]
+    reduced = [name for name, each in data.data_vars.items() if any(size > 1 for size in _block(each.variable, sizes))]
+    # A number that no variable has is a mistake, which is refused where the first one is reduced.
+    having = [name for name in reduced if _has(data[name].dtype, nodata)] or reduced
+    return {name: settings if name in having else {**settings, "nodata": None} for name in data.data_vars}
+
+
+def _has(dtype: np.dtype[Any], nodata: Any) -> bool:
+    """Whether a number may be an element of some dtype."""
+    if dtype.kind in "mM":
+        return False
+    if dtype.kind not in "biu" or not isinstance(nodata, (int, float, np.number, np.bool_)):
+        return True
+    least, most = (0, 1) if dtype.kind == "b" else (int(np.iinfo(dtype).min), int(np.iinfo(dtype).max))
+    return bool(least <= nodata <= most and nodata == int(nodata))
+
+
+def _reduced_coordinates(
+    data: Any, sizes: Mapping[Hashable, int], coord_func: str | Mapping[Hashable, str], edge: str
+) -> Any:
+    """Reduce the coordinates; levels of an index are those of its first elements."""
+    _check_names(data, coord_func)
+    several = {
+        name: data[name].dims[0]
+        for name, index in data.indexes.items()
+        if index.nlevels > 1 and any(sizes.get(dimension, 1) > 1 for dimension in data[name].dims)
+    }
+    made = {
+        name: _coordinate(variable.variable, str(name), sizes, _function_of(name, coord_func), edge)
+        for name, variable in data.coords.items()
+        if several.get(name, name) == name
+    }
+    indices = {dimension: made.pop(dimension).to_index() for dimension in dict.fromkeys(several.values())}
+    coordinates: Any = xarray.Coordinates(made) if indices else made
+    for dimension, index in indices.items():
+        coordinates = coordinates.assign(xarray.Coordinates.from_pandas_multiindex(index, dimension))
+    return coordinates
 
 
 def _sizes(data: Any, windows: Any) -> dict[Hashable, int]:
@@ -146,6 +215,13 @@ def _check_edge(data: Any, sizes: Mapping[Hashable, int], edge: Any) -> None:
     """Check what becomes of the rest of a dimension, in the words of who names dimensions."""
     word(FUNCTION, "edge", edge, ("partial", "trim", "error"))
     for name, size in sizes.items():
+        if edge == "trim" and 0 < data.sizes[name] < size:
+            raise value_error(
+                FUNCTION,
+                f"edge='trim' leaves nothing of dimension {name!r} of {data.sizes[name]} elements, which is shorter "
+                f"than a block of {size}",
+                "use edge='partial' to reduce what is there",
+            )
         if edge == "error" and data.sizes[name] % size:
             raise value_error(
                 FUNCTION,
@@ -158,6 +234,7 @@ def _check_edge(data: Any, sizes: Mapping[Hashable, int], edge: Any) -> None:
 def _function_of(name: Hashable, coord_func: Any) -> str:
     """Return the word for one coordinate."""
     func = coord_func.get(name, "mean") if isinstance(coord_func, Mapping) else coord_func
+    word(FUNCTION, "coord_func", func, tuple(BLOCK_REDUCTIONS))
     return reduction_named(FUNCTION, func).name
 
 
@@ -165,21 +242,42 @@ def _block(variable: Any, sizes: Mapping[Hashable, int]) -> tuple[int, ...]:
     return tuple(sizes.get(name, 1) for name in variable.dims)
 
 
-def _variable(variable: Any, name: str, sizes: Mapping[Hashable, int], settings: dict[str, Any]) -> Any:
+def _variable(
+    variable: Any,
+    name: str,
+    sizes: Mapping[Hashable, int],
+    settings: dict[str, Any],
+    remedy: str,
+    place: Place | None = None,
+) -> Any:
     """Reduce a variable; one without the dimensions is the same."""
     block = _block(variable, sizes)
     if all(size == 1 for size in block):
         return variable
+    if variable.dtype.kind in "mM" and settings["func"] in OF_TIMES and settings["nodata"] in (None, np.nan):
+        return _times(variable, block, {**settings, "dtype": None})
     if variable.dtype.kind not in "biuf" and variable.dtype.name != "bfloat16":
         raise type_error(
             FUNCTION,
             f"{name} has dtype {variable.dtype}, which has no {settings['func']}",
-            f"leave it out, as by data.drop_vars({name!r})",
+            remedy,
         )
-    return xarray.Variable(variable.dims, _reduced(variable.data, block, settings), variable.attrs)
+    return xarray.Variable(variable.dims, _reduced(variable.data, block, settings, place), variable.attrs)
 
 
-def _reduced(data: Any, block: tuple[int, ...], settings: dict[str, Any]) -> Any:
+OF_TIMES = ("mean", "min", "max", "median")
+"""What times have, beside a first."""
+
+
+def _times(variable: Any, block: tuple[int, ...], settings: dict[str, Any]) -> Any:
+    """Reduce times, by what they are counted in; those that are missing are left out."""
+    # A time that is missing is the smallest integer.
+    settings = {**settings, "nodata": np.iinfo(np.int64).min, "rounding": "floor"}
+    made = _reduced(variable.data.view(np.int64), block, settings)
+    return xarray.Variable(variable.dims, made.view(variable.dtype), variable.attrs)
+
+
+def _reduced(data: Any, block: tuple[int, ...], settings: dict[str, Any], place: Place | None = None) -> Any:
     """Reduce an array in memory, or a lazy one lazily."""
     try:
         if hasattr(data, "dask"):
@@ -190,7 +288,9 @@ def _reduced(data: Any, block: tuple[int, ...], settings: dict[str, Any]) -> Any
     except (TypeError, ValueError) as error:
         for function in ("block_reduce", "dask.block_reduce"):
             rename(error, function, FUNCTION)
-        raise
+        if place is None:
+            raise
+        raise recast(type(error), error, place) from None
 
 
 def _coordinate(variable: Any, name: str, sizes: Mapping[Hashable, int], func: str, edge: str) -> Any:
@@ -212,11 +312,8 @@ def _coordinate(variable: Any, name: str, sizes: Mapping[Hashable, int], func: s
         return kept.isel({name: slice(None, None, size) for name, size in zip(variable.dims, block, strict=True)})
     dtype = variable.dtype
     settings: dict[str, Any] = {"func": func, "edge": edge}
-    if dtype.kind in "mM" and func in ("mean", "min", "max", "median"):
-        # A time that is missing is the smallest integer.
-        least = np.iinfo(np.int64).min
-        made = _reduced(variable.data.view(np.int64), block, {**settings, "nodata": least, "rounding": "floor"})
-        return xarray.Variable(variable.dims, made.view(dtype), variable.attrs)
+    if dtype.kind in "mM" and func in OF_TIMES:
+        return _times(variable, block, settings)
     if dtype.kind not in "biuf":
         raise type_error(
             FUNCTION,

@@ -8,16 +8,16 @@ shards at the end. All of it is written into a folder beside the target, which t
 
 from __future__ import annotations
 
+import asyncio
 import json
 import math
 import mmap
 import os
-import secrets
 import shutil
 import zlib
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import ExitStack, contextmanager, suppress
-from dataclasses import dataclass
+from dataclasses import dataclass, field, replace
 from itertools import product
 from pathlib import Path
 from typing import Any, Literal
@@ -26,7 +26,7 @@ import numpy as np
 
 from ._version import __version__
 from .annotations import AnyArray, Rounding
-from .arguments import flag, real, sequence, whole_between, word
+from .arguments import flag, real, sequence, whole, whole_between, word
 from .arrays import dtype_name
 from .errors import refused, type_error, value_error
 from .extras import needing
@@ -52,12 +52,40 @@ MEMORY = 1 << 27
 """Bytes of the source that are worked on at a time."""
 SAMPLED = 64
 """Elements on each axis of the corner by which a source is known again."""
+LONGEST_WAIT = 60.0
+"""Seconds in which files that are being written when a call is ended should be whole."""
+MOST_FILES = 100_000
+"""Files of a source that are looked at to see whether it was changed."""
 
 Progress = Callable[[int, int, str], object]
 
 
 # ---------------------------------------------------------------------------------------------------------------------
 # Sources
+
+
+@dataclass(frozen=True)
+class Said:
+    """What a source says of its axes."""
+
+    axes: str = ""
+    """A letter for each; empty where it names none."""
+    scale: Mapping[str, float] = field(default_factory=dict)
+    translation: Mapping[str, float] = field(default_factory=dict)
+    units: Mapping[str, str] = field(default_factory=dict)
+    """Size of an element, where the middle of the first one lies, and in what; by letter, where it says so."""
+    unread: str = ""
+    """What of these cannot be read."""
+
+    def of(self, letters: Sequence[str]) -> Said:
+        """Leave out what is said of axes that are called otherwise."""
+        same = {one for one, other in zip(self.axes, letters, strict=False) if one == other}
+        return replace(
+            self,
+            scale={letter: size for letter, size in self.scale.items() if letter in same},
+            translation={letter: start for letter, start in self.translation.items() if letter in same},
+            units={letter: unit for letter, unit in self.units.items() if letter in same},
+        )
 
 
 @dataclass(frozen=True)
@@ -70,8 +98,10 @@ class Source:
     """The axis of `array` behind each axis of the image."""
     axes: str
     """A letter for each axis of the image."""
-    says: str
-    """The letters that the source itself gives its axes; empty where it gives none."""
+    said: Said
+    """What the source itself says of these axes."""
+    place: Path | None = None
+    """The file or folder that it lies in, where that is known."""
 
     @property
     def shape(self) -> tuple[int, ...]:
@@ -121,24 +151,27 @@ def open_source(source: Any, axes: str | Sequence[str] | None = None) -> Iterato
         If it holds no array, or its axes are not known.
     """
     if isinstance(source, (str, os.PathLike)):
-        with _opened(Path(source)) as (array, says):
-            yield _arranged(array, axes, says)
+        _refuse_address(source, "a source is a file or folder", "copy it here, or mount it as a folder")
+        with _opened(Path(source)) as (array, said):
+            yield _arranged(array, axes, said, _place_of(array) or Path(source))
     elif isinstance(source, zarr.Array):
-        yield _arranged(source, axes, _named_dimensions(source))
+        yield _arranged(source, axes, Said(_named_dimensions(source)), _place_of(source))
     elif isinstance(source, np.ndarray):
         if isinstance(source, np.ma.MaskedArray):
             raise type_error(FUNCTION, "source is a masked array", "fill it, as by source.filled(0), and give nodata=0")
-        yield _arranged(source, axes, "")
+        yield _arranged(source, axes, Said(), _place_of(source))
     else:
-        raise type_error(
-            FUNCTION,
-            f"source of type {type(source).__name__} is no array, zarr.Array or path",
-            "give one of these, or numpy.asarray(source) where it fits in memory",
-        )
+        remedy = "give one of these, or numpy.asarray(source) where it fits in memory"
+        if hasattr(source, "dask"):
+            remedy = "write it to a folder by to_zarr() of dask first, and give that folder"
+        elif hasattr(source, "dims") and hasattr(source, "data"):
+            letters = "".join(map(str, source.dims))
+            remedy = f"give source.data, and what its axes are, such as axes={short_repr(letters)}"
+        raise type_error(FUNCTION, f"source of type {type(source).__name__} is no array, zarr.Array or path", remedy)
 
 
 @contextmanager
-def _opened(path: Path) -> Iterator[tuple[Any, str]]:
+def _opened(path: Path) -> Iterator[tuple[Any, Said]]:
     """Open a file or folder."""
     if not path.exists():
         raise refused(FileNotFoundError, FUNCTION, f"there is no file or folder {str(path)!r}")
@@ -146,11 +179,7 @@ def _opened(path: Path) -> Iterator[tuple[Any, str]]:
     if path.is_dir():
         yield _of_folder(path)
     elif suffix == ".npy":
-        try:
-            array = np.load(path, mmap_mode="r")
-        except (ValueError, EOFError) as error:
-            raise value_error(FUNCTION, f"{str(path)!r} is cut off, or no array ({first_line(error)})") from error
-        yield array, ""
+        yield _of_npy(path), Said()
     elif suffix in (".tif", ".tiff", ".btf"):
         with needing("images", __name__):
             import tifffile
@@ -158,7 +187,7 @@ def _opened(path: Path) -> Iterator[tuple[Any, str]]:
             try:
                 file = stack.enter_context(tifffile.TiffFile(path))
                 series = file.series[0]
-                size, end, letters = file.filehandle.size, _end_of(series), _letters(series.axes)
+                size, end, said = file.filehandle.size, _end_of(series), _said_by_tiff(file, _letters(series.axes))
             except OSError:
                 raise
             except Exception as error:  # of several kinds, by where it is cut off
@@ -174,14 +203,92 @@ def _opened(path: Path) -> Iterator[tuple[Any, str]]:
                     mapped = np.memmap(path, dtype, "r", series.dataoffset, tuple(series.shape))
                 except ValueError as error:
                     raise value_error(FUNCTION, f"{str(path)!r} is cut off ({first_line(error)})") from error
-                yield mapped, letters
+                yield mapped, said
                 return
             store = series.aszarr(level=0)
-            yield zarr.open_array(store, mode="r"), letters
+            yield zarr.open_array(store, mode="r"), said
     else:
         raise value_error(
             FUNCTION, f"{str(path)!r} is none of .npy, .tif and a folder of Zarr", "save the array as one of these"
         )
+
+
+def _refuse_address(path: str | os.PathLike[str], rule: str, remedy: str) -> None:
+    """Say that what looks like an address on the network is none here."""
+    scheme, sign, _ = str(os.fspath(path)).partition(":/")
+    # Path makes one stroke of two; a letter alone is a drive.
+    if sign and len(scheme) > 1 and scheme.isalnum() and not os.path.lexists(scheme + ":"):
+        raise value_error(
+            FUNCTION,
+            f"{os.fspath(path)!r} is an address of {scheme}, and {rule} of this machine",
+            remedy,
+        )
+
+
+def _of_npy(path: Path) -> Any:
+    """Map a file of NumPy."""
+    has_objects = False
+    with suppress(ValueError, EOFError), open(path, "rb") as file:
+        version = np.lib.format.read_magic(file)
+        read = np.lib.format.read_array_header_1_0 if version == (1, 0) else np.lib.format.read_array_header_2_0
+        has_objects = read(file)[2].hasobject
+    if has_objects:
+        raise type_error(
+            FUNCTION, f"{str(path)!r} holds objects of Python, which are no numbers", "save it with another dtype"
+        )
+    try:
+        array = np.load(path, mmap_mode="r")
+    except (ValueError, EOFError) as error:
+        raise value_error(FUNCTION, f"{str(path)!r} is cut off, or no array ({first_line(error)})") from error
+    if not isinstance(array, np.ndarray):
+        array.close()
+        raise value_error(
+            FUNCTION, f"{str(path)!r} is an archive of several arrays", "save the one that is meant by numpy.save"
+        )
+    return array
+
+
+UNIT_WORDS = {
+    "m": "meter", "cm": "centimeter", "mm": "millimeter", "µm": "micrometer", "μm": "micrometer", "um": "micrometer",
+    "micron": "micrometer", "\\u00B5m": "micrometer", "nm": "nanometer", "pm": "picometer", "Å": "angstrom",
+    "in": "inch", "inch": "inch", "s": "second", "sec": "second", "ms": "millisecond", "µs": "microsecond",
+    "min": "minute", "h": "hour",
+}  # fmt: skip
+"""Units of OME-Zarr for the signs that TIFFs have."""
+
+
+def _said_by_tiff(file: Any, axes: str) -> Said:
+    """Read what OME-TIFF and ImageJ say of elements; resolutions of other TIFFs are those of paper."""
+    with suppress(Exception):  # of any kind, by what is wrong with the text
+        sizes, signs = _sizes_by_ome(file) if file.is_ome else _sizes_by_imagej(file) if file.is_imagej else ({}, {})
+        known = {
+            letter: UNIT_WORDS.get(sign, sign if sign in UNIT_WORDS.values() else "")
+            for letter, sign in signs.items()
+            if letter in axes
+        }
+        units = {letter: unit for letter, unit in known.items() if unit}
+        scale = {letter: float(sizes[letter]) for letter in units}
+        if all(0 < size < math.inf for size in scale.values()):
+            return Said(axes, scale, {}, units)
+    return Said(axes)
+
+
+def _sizes_by_ome(file: Any) -> tuple[dict[str, Any], dict[str, str]]:
+    from xml.etree import ElementTree
+
+    pixels = next(each for each in ElementTree.fromstring(file.ome_metadata).iter() if each.tag.endswith("}Pixels"))
+    names = {"z": "PhysicalSizeZ", "y": "PhysicalSizeY", "x": "PhysicalSizeX", "t": "TimeIncrement"}
+    sizes = {letter: pixels.get(name) for letter, name in names.items() if pixels.get(name)}
+    return sizes, {letter: pixels.get(f"{names[letter]}Unit", "s" if letter == "t" else "µm") for letter in sizes}
+
+
+def _sizes_by_imagej(file: Any) -> tuple[dict[str, Any], dict[str, str]]:
+    facts = file.imagej_metadata
+    columns, rows = file.pages[0].resolution
+    sizes = {"x": 1 / columns, "y": 1 / rows}
+    if "spacing" in facts:
+        sizes["z"] = facts["spacing"]
+    return sizes, {letter: str(facts.get("unit", "")) for letter in sizes}
 
 
 def _letters(axes: str) -> str:
@@ -200,18 +307,18 @@ def _end_of(series: Any) -> int:
     return max(ends, default=0)
 
 
-def _of_folder(path: Path) -> tuple[Any, str]:
+def _of_folder(path: Path) -> tuple[Any, Said]:
     try:
         found: Any = zarr.open(path, mode="r")
     except Exception as error:  # of several kinds, by what is wrong with it
         raise value_error(FUNCTION, f"{str(path)!r} is no folder of Zarr ({first_line(error)})") from error
     if isinstance(found, zarr.Array):
-        return found, _named_dimensions(found)
+        return found, Said(_named_dimensions(found))
     attributes = dict(found.attrs)
     images = attributes.get("ome", attributes).get("multiscales")
     try:
         first = found[images[0]["datasets"][0]["path"]]
-        return first, "".join(axis["name"] for axis in images[0]["axes"])
+        letters = [axis["name"] for axis in images[0]["axes"]]
     except (KeyError, TypeError, IndexError):
         inside = ", ".join(map(repr, sorted(found.array_keys())))
         raise value_error(
@@ -219,6 +326,30 @@ def _of_folder(path: Path) -> tuple[Any, str]:
             f"{str(path)!r} is a group of Zarr without the levels of OME-Zarr",
             f"give an array in it: {inside}" if inside else "",
         ) from None
+    try:
+        return first, _said_by_image(images[0], letters)
+    except (KeyError, TypeError, ValueError, AttributeError):
+        return first, Said("".join(letters), unread=f"the coordinateTransformations of {str(path)!r}")
+
+
+def _said_by_image(image: Mapping[str, Any], axes: Sequence[str]) -> Said:
+    """Read where the elements of the first level of an OME-Zarr image lie."""
+    letters = "".join(axes)
+    if any(len(axis) != 1 for axis in axes):
+        return Said(letters)
+    scale, shift = dict.fromkeys(axes, 1.0), dict.fromkeys(axes, 0.0)
+    first = image["datasets"][0]
+    # Those of the level come first, then those of the image.
+    for step in [*first.get("coordinateTransformations", ()), *image.get("coordinateTransformations", ())]:
+        if step["type"] not in ("scale", "translation"):
+            continue
+        for axis, number in zip(axes, step[step["type"]], strict=True):
+            if step["type"] == "scale":
+                scale[axis], shift[axis] = scale[axis] * float(number), shift[axis] * float(number)
+            else:
+                shift[axis] += float(number)
+    units = {axis["name"]: axis["unit"] for axis in image["axes"] if isinstance(axis.get("unit"), str)}
+    return Said(letters, scale, shift, units)
 
 
 def _named_dimensions(array: Any) -> str:
@@ -226,16 +357,16 @@ def _named_dimensions(array: Any) -> str:
     return "".join(names) if names and all(name in KINDS for name in names) else ""
 
 
-def _arranged(array: Any, axes: Any, says: str) -> Source:
+def _arranged(array: Any, axes: Any, said: Said, place: Path | None) -> Source:
     """Put the axes of a source in the order of OME-Zarr."""
-    letters = axes
+    letters, says = axes, said.axes
     if axes is None:
         letters = says
         if not says or any(letter not in KINDS for letter in says) or len(set(says)) < len(says):
             raise value_error(
                 FUNCTION,
                 f"the source does not say what its {counted(len(array.shape), 'axis is', 'axes are')}",
-                "give axes, one letter for each of them, such as 'zyx'",
+                f"give axes, one letter for each of them, such as {short_repr(_example(array.shape))}",
             )
     found = list(letters) if isinstance(letters, str) else sequence(letters)
     if found is None or not all(isinstance(letter, str) for letter in found):
@@ -261,7 +392,14 @@ def _arranged(array: Any, axes: Any, says: str) -> Source:
     if len([letter for letter in found if KINDS[letter] == "space"]) < 2:
         raise value_error(FUNCTION, "must name two or three of z, y and x, as OME-Zarr has it", argument=("axes", axes))
     ordered = [letter for letter in KINDS if letter in found]
-    return Source(array, tuple(found.index(letter) for letter in ordered), "".join(ordered), says)
+    return Source(array, tuple(found.index(letter) for letter in ordered), "".join(ordered), said.of(found), place)
+
+
+def _example(shape: Sequence[int]) -> str:
+    """Return axes that an array of some shape may well have."""
+    if len(shape) == 3 and shape[-1] in (3, 4):
+        return "yxc"
+    return {2: "yx", 4: "czyx", 5: "tczyx"}.get(len(shape), "zyx")
 
 
 # ---------------------------------------------------------------------------------------------------------------------
@@ -339,14 +477,15 @@ class Image:
         """Describe it in a text that is the same for the same call."""
         shape = self.source.shape
         corners = [
-            self.source.read([slice(0, SAMPLED) for _ in shape]),
-            self.source.read([slice(max(0, size - SAMPLED), size) for size in shape]),
+            _read(self.source, [slice(0, min(SAMPLED, size)) for size in shape]),
+            _read(self.source, [slice(max(0, size - SAMPLED), size) for size in shape]),
         ]
         facts = {
             "pooling": __version__,
             "shape": shape,
             "dtype": self.source.dtype.str,
             "source": [zlib.crc32(corner.tobytes()) for corner in corners],
+            "files": _state_of(self.source.place),
             "levels": [(level.block, level.chunk, level.shard) for level in self.levels],
             "region": self.region,
             "reduction": {name: repr(value) for name, value in self.reduction.items()},
@@ -355,6 +494,44 @@ class Image:
             "attributes": self.attributes,
         }
         return json.dumps(facts, sort_keys=True)
+
+
+def _place_of(array: Any) -> Path | None:
+    """Return the file or folder of an array, or None."""
+    if isinstance(array, zarr.Array):
+        if isinstance(array.store, zarr.storage.LocalStore):
+            return Path(array.store.root, array.path)
+        return Path(array.store.path) if isinstance(array.store, zarr.storage.ZipStore) else None
+    # A view of a mapped file has it somewhere below.
+    while not isinstance(array, np.memmap) and isinstance(getattr(array, "base", None), np.ndarray):
+        array = array.base
+    name = getattr(array, "filename", None)
+    return None if name is None else Path(name)
+
+
+def _state_of(place: Path | None) -> list[int] | None:
+    """Return how many files a source has, and a sum over their names, sizes and times."""
+    if place is None or not place.exists():
+        return None
+    if not place.is_dir():
+        found = os.stat(place)
+        return [1, found.st_size, found.st_mtime_ns]
+    count = total = 0
+    folders = [os.fspath(place)]
+    while folders:
+        folder = folders.pop()
+        with os.scandir(folder) as entries:
+            for entry in entries:
+                if entry.is_dir():
+                    folders.append(entry.path)
+                    continue
+                found = entry.stat()
+                # In whatever order the files come.
+                total += zlib.crc32(f"{entry.path} {found.st_size} {found.st_mtime_ns}".encode("utf-8", "replace"))
+                count += 1
+                if count == MOST_FILES:
+                    return [count, total]
+    return [count, total]
 
 
 def _layout(source: Source, blocks: Sequence[tuple[int, ...]], chunks: Any, shards: Any, sharded: bool) -> list[Level]:
@@ -577,7 +754,7 @@ def _array(group: Any, path: str, image: Image, level: Level, chunk: Any, shard:
 
 def _write(image: Image, draft: Path, progress: Progress) -> None:
     """Write all levels into a folder, or what an earlier call left to be written."""
-    aside = draft / "pooling"
+    aside = draft / ASIDE
     group: Any = zarr.open_group(draft, mode="a", zarr_format=image.zarr_format)
     rest = zarr.open_group(aside, mode="a", zarr_format=image.zarr_format)
     journal = _Journal(aside / "journal")
@@ -620,8 +797,24 @@ def _write(image: Image, draft: Path, progress: Progress) -> None:
         group.attrs.update(image.attributes)
         progress(total, total, "done")
     finally:
+        _settle()
         journal.close()
-    shutil.rmtree(aside)
+
+
+def _settle() -> None:
+    """Wait for what zarr's threads still read or write of a call that was ended, which would complain at the exit."""
+    with suppress(ImportError):
+        from zarr.core.sync import sync
+
+        async def settle() -> None:
+            others = asyncio.all_tasks() - {asyncio.current_task()}
+            if others:
+                done, _ = await asyncio.wait(others, timeout=LONGEST_WAIT)
+                for task in done:
+                    if not task.cancelled():
+                        task.exception()  # is not reported as one that nobody looked at
+
+        sync(settle())
 
 
 def _read(source: Source, region: Sequence[slice]) -> AnyArray:
@@ -629,19 +822,30 @@ def _read(source: Source, region: Sequence[slice]) -> AnyArray:
     try:
         return source.read(region)
     except Exception as error:  # of any kind: files are decoded
+        _settle()
         where = ", ".join(f"{part.start}:{part.stop}" for part in region)
         raise refused(OSError, FUNCTION, f"the source cannot be read at [{where}] ({first_line(error)})") from error
 
 
+ASIDE = "pooling"
+"""The folder, in one that is not whole yet, of what is known about the call and of levels that are gathered."""
+
+
 def _put_in_place(draft: Path, target: Path) -> None:
-    """Give a whole folder the name of the target; what was there before goes when the new one is there."""
+    """Give a whole folder the name of the target; what was there before goes when the new one is there.
+
+    What an earlier call left that was killed here is taken away too.
+    """
+    old = target.with_name(f"{target.name}.pooling-old")
     if target.exists():
-        old = target.with_name(f"{target.name}.old-{secrets.token_hex(6)}")
+        if old.exists():
+            shutil.rmtree(old)
         os.rename(target, old)
-        os.rename(draft, target)
-        shutil.rmtree(old) if old.is_dir() and not old.is_symlink() else old.unlink()
-    else:
-        os.rename(draft, target)
+    os.rename(draft, target)
+    # Only now: until it has its name, the same call must find what is done.
+    shutil.rmtree(target / ASIDE)
+    if old.exists():
+        shutil.rmtree(old)
 
 
 def write_multiscales(
@@ -656,8 +860,8 @@ def write_multiscales(
     min_valid: float = 0.0,
     rounding: Rounding = "half_even",
     exact: bool = False,
-    scale: float | Sequence[float] | Mapping[str, float] = 1.0,
-    translation: float | Sequence[float] | Mapping[str, float] = 0.0,
+    scale: float | Sequence[float] | Mapping[str, float] | None = None,
+    translation: float | Sequence[float] | Mapping[str, float] | None = None,
     units: str | Mapping[str, str] | None = None,
     name: str | None = None,
     ome_version: str = "0.5",
@@ -690,7 +894,8 @@ def write_multiscales(
         As in `pooling.pyramid`, for results of the dtype of the source.
     scale, translation : float, sequence or mapping of letters
         Size of an element of the source, and where the middle of its first one lies: on all axes of space, on each axis
-        of the image, or by letter. Others have 1 and 0.
+        of the image, or by letter. Others have 1 and 0. Where neither these nor `units` are given, they are what an
+        OME-Zarr image, OME-TIFF or TIFF of ImageJ says.
     units : str or mapping of letters, optional
         Such as "micrometer": of all axes of space, or by letter.
     name : str, optional
@@ -742,6 +947,7 @@ def write_multiscales(
     version = word(FUNCTION, "ome_version", ome_version, ("0.5", "0.4"))
     room = whole_between(FUNCTION, "memory", memory, 1 << 16, 1 << 50, "use about 2**27")
     with open_source(source, axes) as opened:
+        _keep_source(opened.place, target)
         image = _image(
             opened, factors, levels, func, nodata, min_valid, rounding, flag(FUNCTION, "exact", exact), scale,
             translation, units, name or target.name.partition(".")[0], version, chunks, shards, compressors, room,
@@ -772,22 +978,62 @@ def _target(store: Any, overwrite: bool) -> Path:
             f"store of type {type(store).__name__} is no path",
             "give that of a folder, which can be renamed when it is whole, and copy it to other stores",
         )
+    _refuse_address(store, "an image is written to a folder", "write it here, and copy it there")
     target = Path(os.path.abspath(store))
     if not target.parent.is_dir():
         raise refused(FileNotFoundError, FUNCTION, f"there is no folder {str(target.parent)!r} for the store")
     if os.path.lexists(target) and not overwrite:
         raise refused(FileExistsError, FUNCTION, f"{str(target)!r} exists", "name another store, or say overwrite=True")
+    if os.path.lexists(target) and not _may_go(target):
+        raise refused(
+            FileExistsError,
+            FUNCTION,
+            f"{str(target)!r} is no folder of Zarr, and overwrite=True replaces nothing else",
+            "name another store, or remove it yourself",
+        )
     return target
+
+
+def _may_go(folder: Path) -> bool:
+    """Whether this is a folder of Zarr, or an empty one."""
+    if not folder.is_dir() or folder.is_symlink():
+        return False
+    inside = {entry.name for entry in folder.iterdir()}
+    return not inside or bool(inside & {"zarr.json", ".zgroup", ".zarray", ".zattrs"})
+
+
+def _keep_source(place: Path | None, target: Path) -> None:
+    """Refuse to replace what is read, and what is in it."""
+    if place is None or not target.exists():
+        return
+    file, whole = place.resolve(), target.resolve()
+    if file == whole or whole in file.parents or file in whole.parents:
+        raise refused(
+            FileExistsError,
+            FUNCTION,
+            f"{str(target)!r} holds the source or lies in it, and some of the source would be lost",
+            "name another store",
+        )
 
 
 def _prepare(draft: Path, mark: str, overwrite: bool) -> None:
     """Make the folder to write into, or accept that of an earlier call."""
-    file = draft / "pooling" / "call.json"
+    file = draft / ASIDE / "call.json"
     if draft.exists():
+        if not draft.is_dir():
+            raise refused(FileExistsError, FUNCTION, f"{str(draft)!r} is in the way", "rename it")
         known = file.read_text("utf-8") if file.is_file() else ""
         if known == mark:
             return
-        if known or any(draft.iterdir()):
+        inside = {entry.name for entry in draft.iterdir()}
+        if not known and inside - {ASIDE} and not _may_go(draft):
+            raise refused(
+                FileExistsError,
+                FUNCTION,
+                f"{str(draft)!r}, where the image would lie until it is whole, is no folder of Zarr",
+                "name another store, or rename that folder",
+            )
+        if known or inside:
             if not overwrite:
                 raise refused(
                     FileExistsError,
@@ -835,6 +1081,14 @@ def _image(
         )
     reduction |= {"func": call.reduction.name, "nodata": call.nodata}
     arrays = _layout(source, blocks, chunks, shards, version == "0.5")
+    if scale is None and translation is None and units is None:
+        # All or none: what is given need not be in the units of the source.
+        if source.said.unread:
+            raise value_error(
+                FUNCTION, f"{source.said.unread} cannot be read", "give scale, and translation and units where known"
+            )
+        scale, translation, units = source.said.scale, source.said.translation, source.said.units
+    scale, translation = 1.0 if scale is None else scale, 0.0 if translation is None else translation
     sizes = _by_letter("scale", scale, letters, 1.0)
     if any(not 0 < size < math.inf for size in sizes):
         raise value_error(FUNCTION, "must be finite and above 0", argument=("scale", scale))
@@ -844,6 +1098,7 @@ def _image(
     words = {letter: units for letter in letters if KINDS[letter] == "space"} if isinstance(units, str) else units or {}
     if not isinstance(words, Mapping) or not all(isinstance(unit, str) for unit in words.values()):
         raise type_error(FUNCTION, "must be a word, or a mapping of letters to words", argument=("units", units))
+    _check_letters("units", words, letters)
     shown = {key: value if value == value else "NaN" for key, value in reduction.items() if value is not None}
     attributes = _attributes(
         source, arrays, name, sizes, shift, words, call.reduction.name, {**shown, "exact": exact}, version
@@ -868,26 +1123,40 @@ def _factors(factors: Any, letters: str) -> Any:
     """Read factors by letters; others as they are."""
     if not isinstance(factors, Mapping):
         return factors
-    unknown = [letter for letter in factors if letter not in letters]
+    _check_letters("factors", factors, letters)
+    for letter, entry in factors.items():
+        factor = whole(entry)
+        if factor is None:
+            raise type_error(
+                FUNCTION,
+                f"must be integers, not {type(entry).__name__} for {letter!r}",
+                argument=("factors", dict(factors)),
+            )
+        if factor < 1:
+            raise value_error(
+                FUNCTION,
+                f"must be at least 1, not {short_repr(factor)} for {letter!r}",
+                "1 keeps an axis as it is",
+                argument=("factors", dict(factors)),
+            )
+    return tuple(factors.get(letter, 1) for letter in letters)
+
+
+def _check_letters(name: str, value: Mapping[Any, Any], letters: str) -> None:
+    """Refuse letters of other axes."""
+    unknown = [letter for letter in value if not isinstance(letter, str) or letter not in list(letters)]
     if unknown:
         raise value_error(
             FUNCTION,
             f"names {short_repr(unknown[0])}, and the axes are {', '.join(map(repr, letters))}",
-            argument=("factors", dict(factors)),
+            argument=(name, dict(value)),
         )
-    return tuple(factors.get(letter, 1) for letter in letters)
 
 
 def _by_letter(name: str, value: Any, letters: str, otherwise: float) -> list[float]:
     """Return a number for each axis."""
     if isinstance(value, Mapping):
-        unknown = [letter for letter in value if letter not in letters]
-        if unknown:
-            raise value_error(
-                FUNCTION,
-                f"names {short_repr(unknown[0])}, and the axes are {', '.join(map(repr, letters))}",
-                argument=(name, dict(value)),
-            )
+        _check_letters(name, value, letters)
         return [real(FUNCTION, name, value.get(letter, otherwise), argument=value) for letter in letters]
     several = sequence(value)
     if several is None:
@@ -950,7 +1219,7 @@ def shown_levels(store: str | os.PathLike[str]) -> list[ShownLevel]:
     centre = _most_varied(wholes[depth])
     half = [LOUPE / 2 * levels[min(depth, 3)][2][axis] for axis in (y, x)]
     shown = []
-    for (path, array, scale, shift), whole in zip(levels, wholes, strict=True):
+    for (path, array, scale, shift), overview in zip(levels, wholes, strict=True):
         parts = []
         for axis, at, reach in zip((y, x), centre, half, strict=True):
             start = math.floor((at - reach - shift[axis]) / scale[axis] + 0.5)
@@ -964,7 +1233,7 @@ def shown_levels(store: str | os.PathLike[str]) -> list[ShownLevel]:
                 "×".join(map(str, array.shape)),
                 ", ".join(f"{letter} {size:g}" for letter, size in zip(letters, scale, strict=True)),
                 ", ".join(f"{letter} {start:g}" for letter, start in zip(letters, shift, strict=True)),
-                whole,
+                overview,
                 plane(array, scale, shift, *parts),
             )
         )

@@ -10,6 +10,8 @@ cdef struct forward_t:
     char* dst
     # Whether bands fetch the rows of the next ones, and write past the caches.
     bint fetches, streams
+    # How means of integers are rounded.
+    int rounding
 
 
 cdef inline bint widens_late(const plan_t* plan) noexcept nogil:
@@ -186,7 +188,7 @@ cdef void slide_windows(
 ) noexcept nogil:
     """Combine the rows of `rows` whole windows; `src` points at n stored elements of the first row of the first."""
     cdef ptrdiff_t taps = plan.axes[1].kernel_size
-    cdef ptrdiff_t in_row = plan.axes[2].input_size * plan.inner * leaves.storage
+    cdef ptrdiff_t in_row = plan.in_row * leaves.storage
     cdef ptrdiff_t row = 0
     cdef ptrdiff_t i, made
     cdef const void* lines[2 * MOST_LONG_ROWS]
@@ -213,9 +215,9 @@ cdef void combine_rows(
 
     Behind what bands work in anyway there is room to convert rows.
     """
-    cdef ptrdiff_t row = plan.axes[2].input_size * plan.inner
+    cdef ptrdiff_t row = plan.in_row
     cdef ptrdiff_t height_step = plan.axes[1].dilation * row
-    cdef ptrdiff_t depth_step = plan.axes[0].dilation * plan.axes[1].input_size * row
+    cdef ptrdiff_t depth_step = plan.axes[0].dilation * plan.in_plane
     cdef ptrdiff_t src_row = plan.axes[1].stride * row
     cdef const axis_t* axis = &plan.axes[1]
     cdef ptrdiff_t spanned = (rows - 1) * axis.stride + (height.count - 1) * axis.dilation + 1
@@ -297,7 +299,7 @@ cdef ptrdiff_t forward_bands(const void* job, char* scratch, ptrdiff_t begin, pt
     cdef const axis_t* height_axis = &plan.axes[1]
     cdef const axis_t* axis = &plan.axes[2]
     cdef ptrdiff_t inner = plan.inner
-    cdef ptrdiff_t in_row = axis.input_size * inner
+    cdef ptrdiff_t in_row = plan.in_row
     cdef ptrdiff_t out_row = axis.output_size * inner
     cdef bint runs = axis.adaptive or slides_along(axis, inner)
     cdef bint slides = axis.kernel_size > 1 or axis.stride > 1 or axis.adaptive
@@ -346,7 +348,7 @@ cdef ptrdiff_t forward_bands(const void* job, char* scratch, ptrdiff_t begin, pt
             left = min(max(-cell, 0), cells)
             right = min(max(cell + cells - axis.input_size, 0), cells - left)
         plane = pooling.src + (
-            (row.outer * depth_axis.input_size + depth.first) * height_axis.input_size * in_row
+            (row.outer * depth_axis.input_size + depth.first) * plan.in_plane
             + (cell + left) * inner) * leaves.storage
         if pooling.fetches:
             y = row.h + rows - height_axis.pad_begin + (height_axis.kernel_size - 1) * height_axis.dilation

@@ -17,9 +17,13 @@ cdef struct blur_t:
     # Results of a row from `regular` to `irregular` are made alike: each of as many neighbours as the one `period`
     # before it, `shift` cells further on and with the same weights.
     ptrdiff_t regular, irregular, period, shift
+    # Where they are made in vectors: cells before and behind theirs that the other results of a row are made of.
+    ptrdiff_t before, behind
     convert_fn load, store
     ptrdiff_t size
     const char* src
+    # Where the input ends.
+    const char* stop
     char* dst
 
 
@@ -223,6 +227,205 @@ cdef ptrdiff_t blur_rows(const void* job, char* scratch, ptrdiff_t begin, ptrdif
     return -1
 
 
+# Filters of 3 and 5 taps over planes of floats, in vectors.
+
+cdef extern from "c/binomials.h":
+    enum:
+        BINOMIALS "POOLING_BINOMIALS"
+        BLUR_ROWS "POOLING_BLUR_ROWS"
+    void blur_down "pooling_blur_down"(
+        double* dst, ptrdiff_t apart, const float** lines, ptrdiff_t first, ptrdiff_t n, int rows, int taps, int stride
+    ) noexcept nogil
+    bint blur_along "pooling_blur_along"(
+        float* dst, const double* evens, const double* odds, ptrdiff_t n, double scale, int taps, int stride
+    ) noexcept nogil
+
+cdef enum:
+    # Rows of the input that so many rows of results are made of, and columns that vectors may go beyond the last.
+    BLUR_LINES = 5 + 2 * 3
+    BLUR_MARGIN = 8
+
+
+cdef bint is_binomial(const blur_t* blur, int axis, ptrdiff_t output, ptrdiff_t taps) noexcept nogil:
+    """Whether a result is made of all taps of such a filter; where it is, they follow one another in the tables."""
+    cdef ptrdiff_t begin = blur.starts[axis][output]
+    cdef double weight = 1
+    cdef ptrdiff_t t
+    if blur.starts[axis][output + 1] - begin != taps:
+        return False
+    for t in range(taps):
+        if blur.weights[axis][begin + t] * <double> (1 << (taps - 1)) != weight:
+            return False
+        weight = weight * <double> (taps - 1 - t) / <double> (t + 1)
+    return True
+
+
+cdef inline ptrdiff_t vector_outputs(const blur_t* blur, ptrdiff_t output) noexcept nogil:
+    """Results from `output` on that are made at once: a segment, and what would be too few for one of their own."""
+    cdef ptrdiff_t rest = blur.irregular - output
+    return rest if rest < BLUR_CELLS // 8 + 4 else BLUR_CELLS // 8
+
+
+cdef extent_t cells_of(const blur_t* blur, ptrdiff_t output, ptrdiff_t stop, ptrdiff_t taps) noexcept nogil:
+    """Cells of neighbouring results that are made alike, one at least."""
+    cdef extent_t extent
+    extent.first = blur.cells[1][blur.starts[1][output]]
+    extent.count = (stop - output - 1) * blur.shift + taps
+    return extent
+
+
+cdef bint lay_vectors(blur_t* blur) noexcept nogil:
+    """Whether most results are made of so many neighbours in both directions, as far apart in one as in the other, and
+    those at the ends of a row of the cells of its first and its last segment, and of a few before and behind."""
+    cdef ptrdiff_t taps, last
+    cdef extent_t first, final, ends
+    if blur.irregular - blur.regular < 4 or blur.period != 1 or not 1 <= blur.shift <= 2:
+        return False
+    taps = blur.starts[1][blur.regular + 1] - blur.starts[1][blur.regular]
+    if taps != 3 and taps != 5 or not is_binomial(blur, 1, blur.regular, taps) or not is_binomial(
+            blur, 0, blur.outputs[0] // 2, taps):
+        return False
+    last = blur.regular
+    while last + vector_outputs(blur, last) < blur.irregular:
+        last += vector_outputs(blur, last)
+    first = cells_of(blur, blur.regular, blur.regular + vector_outputs(blur, blur.regular), taps)
+    final = cells_of(blur, last, blur.irregular, taps)
+    blur.before = blur.behind = 0
+    if blur.regular > 0:
+        ends = cells_read(blur, 0, blur.regular)
+        if ends.count:
+            blur.before = max(first.first - ends.first, 0)
+            if ends.first + ends.count > first.first + first.count:
+                return False
+    if blur.irregular < blur.outputs[1]:
+        ends = cells_read(blur, blur.irregular, blur.outputs[1] - blur.irregular)
+        if ends.count:
+            blur.behind = max(ends.first + ends.count - final.first - final.count, 0)
+            if ends.first < final.first - (blur.before if last == blur.regular else 0):
+                return False
+    return blur.before <= BLUR_MARGIN and blur.behind <= BLUR_MARGIN
+
+
+cdef bint find_lines(
+    const blur_t* blur, const float** lines, ptrdiff_t plane, ptrdiff_t y, int rows, int taps
+) noexcept nogil:
+    """Find the rows that some neighbouring rows of results are made of, if these share them as windows do."""
+    cdef const float* line
+    cdef int i, t, shared
+    for i in range(rows):
+        if not is_binomial(blur, 0, y + i, taps):
+            return False
+        shared = taps - <int> blur.shift if i else 0
+        for t in range(taps):
+            line = <const float*> blur.src + (
+                plane * blur.inputs[0] + blur.cells[0][blur.starts[0][y + i] + t]) * blur.inputs[1]
+            if t < shared and lines[i * <int> blur.shift + t] != line:
+                return False
+            lines[i * <int> blur.shift + t] = line
+    return True
+
+
+cdef void blur_ends(
+    const blur_t* blur, float* made, const double* row, ptrdiff_t apart, ptrdiff_t first, double scale,
+    ptrdiff_t output, ptrdiff_t stop,
+) noexcept nogil:
+    """Make results by the tables, of a segment of sums that begins with the cell `first`."""
+    cdef ptrdiff_t o, k, at
+    cdef double total
+    for o in range(output, stop):
+        total = 0
+        for k in range(blur.starts[1][o], blur.starts[1][o + 1]):
+            at = blur.cells[1][k] - first
+            total += blur.weights[1][k] * row[at if blur.shift == 1 else at // 2 + at % 2 * (apart // 2)]
+        total *= scale
+        made[o] = <float> (total if total == total else NAN)
+
+
+cdef void blur_lines(
+    const blur_t* blur, double* sums, const float** lines, float* made, int rows, int taps
+) noexcept nogil:
+    """Make rows of results, one behind the other, of the rows above them, a segment after the other."""
+    cdef int stride = <int> blur.shift
+    cdef int count = taps + stride * (rows - 1)
+    cdef double scale = 1.0 / <double> (1 << (taps - 1))
+    cdef ptrdiff_t output = blur.regular
+    cdef const float* end = <const float*> blur.stop
+    cdef float tails[BLUR_LINES][BLUR_MARGIN]
+    cdef const float* tail_lines[BLUR_LINES]
+    cdef ptrdiff_t n, cells, whole, apart, first, beyond, before, x
+    cdef extent_t extent
+    cdef float* target
+    cdef const double* evens
+    cdef const double* odds
+    cdef int i
+    while output < blur.irregular:
+        n = vector_outputs(blur, output)
+        extent = cells_of(blur, output, output + n, taps)
+        before = blur.before if output == blur.regular else 0
+        first = extent.first - before
+        cells = before + extent.count + (blur.behind if output + n == blur.irregular else 0)
+        whole = round_up(cells, 4 * stride)
+        # So that the halves of a row do not lie a multiple of the cache's ways apart.
+        apart = whole + 2 * BLUR_MARGIN
+        beyond = 0
+        for i in range(count):
+            beyond = max(beyond, first + whole - (end - lines[i]))
+        if beyond:
+            # Behind the last row there is nothing that could be read.
+            whole -= 4 * stride
+            for i in range(count):
+                memset(&tails[i][0], 0, BLUR_MARGIN * sizeof(float))
+                memcpy(&tails[i][0], lines[i] + first + whole, (cells - whole) * sizeof(float))
+                tail_lines[i] = &tails[i][0]
+            blur_down(sums + whole // stride, apart, tail_lines, 0, 4 * stride, rows, taps, stride)
+        blur_down(sums, apart, lines, first, whole, rows, taps, stride)
+        for i in range(rows):
+            target = made + i * blur.outputs[1]
+            # Every other cell of a row lies in one of its halves, from the first cell of the first window on.
+            evens = sums + i * apart + before // stride
+            odds = evens + apart // 2
+            if before % stride:
+                evens, odds = odds, evens + 1
+            if blur_along(target + output, evens, odds, n, scale * scale, taps, stride):
+                for x in range(output, output + n):
+                    # Every NaN is the same one.
+                    target[x] = target[x] if target[x] == target[x] else <float> NAN
+            if output == blur.regular:
+                blur_ends(blur, target, sums + i * apart, apart, first, scale, 0, blur.regular)
+            if output + n == blur.irregular:
+                blur_ends(blur, target, sums + i * apart, apart, first, scale, blur.irregular, blur.outputs[1])
+        output += n
+
+
+cdef ptrdiff_t blur_vectors(const void* job, char* scratch, ptrdiff_t begin, ptrdiff_t end) noexcept nogil:
+    """Do as `blur_rows` with groups begin to end of rows."""
+    cdef const blur_t* blur = <const blur_t*> job
+    cdef ptrdiff_t groups = ceil_divide(blur.outputs[0], BLUR_ROWS)
+    cdef int taps = <int> (blur.starts[1][blur.regular + 1] - blur.starts[1][blur.regular])
+    cdef const float* lines[BLUR_LINES]
+    cdef ptrdiff_t task, plane, y
+    cdef int rows, i
+    cdef float* made
+    for task in range(begin, end):
+        plane = task // groups
+        y = task % groups * BLUR_ROWS
+        rows = <int> min(<ptrdiff_t> BLUR_ROWS, blur.outputs[0] - y)
+        if is_stopped(scratch, rows * blur.inputs[1]):
+            return -1
+        made = <float*> blur.dst + (plane * blur.outputs[0] + y) * blur.outputs[1]
+        if rows == BLUR_ROWS and find_lines(blur, lines, plane, y, rows, taps):
+            blur_lines(blur, <double*> scratch, lines, made, rows, taps)
+            continue
+        for i in range(rows):
+            if find_lines(blur, lines, plane, y + i, 1, taps):
+                blur_lines(blur, <double*> scratch, lines, made + i * blur.outputs[1], 1, taps)
+            else:
+                blur_rows(
+                    job, scratch, (plane * blur.outputs[0] + y + i) * blur.segments,
+                    (plane * blur.outputs[0] + y + i + 1) * blur.segments)
+    return -1
+
+
 cdef const int64_t* table_of(Buffer table, ptrdiff_t count, ptrdiff_t below) except NULL:
     """Return whole numbers from 0 to below `below`."""
     cdef const int64_t* numbers = <const int64_t*> table.data
@@ -311,7 +514,11 @@ def blur(int kind, src, dst, ptrdiff_t outer, ptrdiff_t inner, inputs, outputs, 
         job.span = max(job.span, cells_read(&job, o, min(job.segment, job.outputs[1] - o)).count)
         o += job.segment
     job.src = source.data
+    job.stop = source.data + source.view.len
     job.dst = target.data
-    share(
-        blur_rows, &job, outer * job.outputs[0] * job.segments * job.slices,
-        (2 * job.span + job.segment) * job.slice * sizeof(double), threads)
+    o = (2 * job.span + job.segment) * job.slice * sizeof(double)
+    if BINOMIALS and kind == FLOAT32 and inner == 1 and lay_vectors(&job):
+        o = max(o, <ptrdiff_t> (BLUR_ROWS * (2 * (BLUR_CELLS // 8 + 4) + 5 + 5 * BLUR_MARGIN) * sizeof(double)))
+        share(blur_vectors, &job, outer * ceil_divide(job.outputs[0], BLUR_ROWS), o, threads)
+    else:
+        share(blur_rows, &job, outer * job.outputs[0] * job.segments * job.slices, o, threads)

@@ -17,7 +17,7 @@ from libc.string cimport memset
 
 from tuning cimport (
     ARGMAX_LANES, BAND_CELLS, BLOCK, FLAT_SHARE, LADDER_CELLS, LONG, MANY_PLANES, MOST_REACH, MOST_SPAN, NARROW,
-    RUN_BAND_CELLS, GRADIENT_STACK_CELLS, STACK_CELLS, STRAIGHT,
+    RUN_BAND_CELLS, GRADIENT_STACK_CELLS, LEAST_CACHE, MOST_CACHE, STACK_CELLS, STRAIGHT, USUAL_CACHE,
     SERIAL_BLUR, SERIAL_COPY, SERIAL_FRACTIONAL, SERIAL_INDICES, SERIAL_NORM, SERIAL_NORM_GRADIENT, SERIAL_POOL,
     SERIAL_REGIONS, SERIAL_SCATTER, SERIAL_SEARCH, SERIAL_SPREAD, SERIAL_UNPOOLING,
 )
@@ -54,6 +54,23 @@ def supported_levels():
     if runs_v3():
         levels.append("x86-64-v3")
     return tuple(levels)
+
+
+cdef extern from "c/caches.h":
+    ptrdiff_t reported_cache "pooling_reported_cache"() noexcept
+
+# Asked once: a virtual machine may take some microseconds to answer.
+cdef ptrdiff_t CACHE = reported_cache()
+CACHE = min(max(CACHE, LEAST_CACHE), MOST_CACHE) if CACHE else USUAL_CACHE
+
+
+cdef ptrdiff_t last_level_cache() noexcept nogil:
+    return CACHE
+
+
+def cache_size():
+    """Return the bytes of the last-level cache that the kernels reckon with."""
+    return CACHE
 
 
 def compiler():
@@ -478,6 +495,8 @@ cdef class Plan:
         # Both raise OverflowError beyond what memory can be.
         self.read = read
         self.written = written
+        plan.in_row = plan.axes[2].input_size * inner
+        plan.in_plane = plan.axes[1].input_size * plan.in_row
         plan.reach = 0
         for i in range(3):
             axis = &plan.axes[i]
@@ -735,9 +754,10 @@ cdef bint lay_maps(const Py_buffer* view, ptrdiff_t first, maps_t* maps) noexcep
     maps.itemsize = view.itemsize
     maps.axes = <int> (view.ndim - first)
     maps.nbytes = view.itemsize
-    maps.lying = True
+    maps.lying = maps.rows_lying = True
     maps.crossed = False
     for i in range(maps.axes - 1, -1, -1):
+        maps.rows_lying = maps.lying
         maps.sizes[i] = view.shape[first + i]
         maps.steps[i] = view.strides[first + i]
         maps.lying &= maps.sizes[i] == 1 or maps.steps[i] == maps.nbytes
@@ -759,6 +779,7 @@ cdef bint lay_maps(const Py_buffer* view, ptrdiff_t first, maps_t* maps) noexcep
                 return False
             maps.crossed = True
     maps.lying &= places % view.itemsize == 0
+    maps.rows_lying &= (places | <size_t> maps.steps[0]) % view.itemsize == 0
     return True
 
 

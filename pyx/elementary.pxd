@@ -4,7 +4,8 @@
 Only additions, multiplications and divisions of double, each rounded to nearest, so that every processor and every
 instruction-set level makes the same bits; without branches, so that loops over them become vector code. Logarithms are
 sums of two doubles with a relative error below 2**-63, powers are within 0.8 units in the last place, logarithms within
-0.51 (tests/test_elementary.py measures both). Special cases are those of C99, Annex F.
+0.51 (tests/test_elementary.py measures both). Special cases are those of C99, Annex F. Functions that begin with `near`
+are for what becomes float, of which a few roundings of double more are lost; tests/test_whole_norms.py measures them.
 """
 
 from libc.math cimport INFINITY, NAN, fabs
@@ -140,6 +141,73 @@ cdef inline double log_of(double x) noexcept nogil:
     v = choose(x == INFINITY, x, v)
     v = choose(x == 0, -INFINITY, v)
     return choose((x < 0) | (x != x), NAN, v)
+
+
+# A number as a power of 2, and the logarithm of the rest, between sqrt(1/2) and sqrt(2).
+cdef struct parted_t:
+    double k, log
+
+
+cdef inline parted_t part_number(double x) noexcept nogil:
+    """Take a number above 0 apart that is not denormal, by the method of fdlibm; infinity and NaN give any number."""
+    cdef uint64_t bits = bits_of(x)
+    cdef double k = of_bits((bits >> 52) | <uint64_t> 0x4330000000000000) - (4503599627370496.0 + 1023.0)
+    cdef double m = of_bits((bits & <uint64_t> 0x000fffffffffffff) | <uint64_t> 0x3ff0000000000000)
+    cdef bint large = m > 1.4142135623730951
+    cdef double f, s, z, half, tail
+    cdef parted_t result
+    result.k = choose(large, k + 1, k)
+    m = choose(large, 0.5 * m, m)
+    f = m - 1
+    s = f / (2 + f)
+    z = s * s
+    half = 0.5 * f * f
+    tail = 1.479819860511658591e-01
+    tail = 1.531383769920937332e-01 + z * tail
+    tail = 1.818357216161805012e-01 + z * tail
+    tail = 2.222219843214978396e-01 + z * tail
+    tail = 2.857142874366239149e-01 + z * tail
+    tail = 3.999999999940941908e-01 + z * tail
+    tail = 6.666666666666735130e-01 + z * tail
+    result.log = f - (half - s * (half + z * tail))
+    return result
+
+
+cdef inline double near_log_of(parted_t x) noexcept nogil:
+    """Natural logarithm, within a unit and a half in the last place."""
+    return x.k * 6.93147180369123816490e-01 + (x.log + x.k * 1.90821492927058770002e-10)
+
+
+cdef inline double near_power_of(double v, parted_t parts, double y) noexcept nogil:
+    """``v ** y`` for a float v >= 0 that has been taken apart, and a y that is not 0 and at most 6.
+
+    Within two and a half roundings for each whole number in y, which is nothing to a result that becomes a float.
+    """
+    # The first forty bits of y, whose product with a power of 2 is exact.
+    cdef double wide = 8193.0 * y
+    cdef double high = wide - (wide - y)
+    cdef double whole = high * parts.k
+    cdef double part = y * parts.log
+    cdef double n = (whole + part * 1.4426950408889634 + 6755399441055744.0) - 6755399441055744.0
+    cdef double r = (whole - n) * 0.6931471805599453 + (part + (y - high) * parts.k * 0.6931471805599453)
+    cdef double tail
+    tail = 1.0 / 6227020800.0
+    tail = 1.0 / 479001600.0 + r * tail
+    tail = 1.0 / 39916800.0 + r * tail
+    tail = 1.0 / 3628800.0 + r * tail
+    tail = 1.0 / 362880.0 + r * tail
+    tail = 1.0 / 40320.0 + r * tail
+    tail = 1.0 / 5040.0 + r * tail
+    tail = 1.0 / 720.0 + r * tail
+    tail = 1.0 / 120.0 + r * tail
+    tail = 1.0 / 24.0 + r * tail
+    tail = 1.0 / 6.0 + r * tail
+    tail = 0.5 + r * tail
+    tail = 1 + (r + r * r * tail)
+    tail = tail * of_bits((bits_of(n + 6755399441055744.0) + 1023) << 52)
+    tail = choose(v == 0, choose(y > 0, 0, INFINITY), tail)
+    tail = choose(v == INFINITY, choose(y > 0, INFINITY, 0), tail)
+    return choose(v != v, v, tail)
 
 
 cdef inline double power_of(double v, double y) noexcept nogil:

@@ -8,8 +8,13 @@ cdef struct fractional_t:
     ptrdiff_t input_size[3]
     ptrdiff_t output_size[3]
     ptrdiff_t kernel_size[3]
-    # For each axis the first cell of each window: (maps, outputs).
+    # For each axis the first cell of each window: (maps, outputs). Or NULL, and each thread places the windows of a map
+    # when it comes to it, `places` bytes into its memory, by the numbers of the samples of (maps, axes) that the axes
+    # of the map have.
     const int64_t* starts[3]
+    const char* samples
+    ptrdiff_t axes, sample_size, places
+    ptrdiff_t sample_of[3]
     # Of half precision only.
     convert_fn load
     bint copied
@@ -21,6 +26,47 @@ cdef struct fractional_t:
     char* dst
     # NULL where nobody asks for them.
     int64_t* indices
+
+
+cdef inline ptrdiff_t place_axis(
+    int64_t* starts, real_t phase, ptrdiff_t count, ptrdiff_t last
+) noexcept nogil:
+    """Place the windows of one axis of a map, the last of which begins at `last`."""
+    cdef real_t step = <real_t> last / <real_t> max(count - 1, 1)
+    cdef int64_t begin
+    cdef ptrdiff_t o
+    if not 0 <= phase < 1:
+        return 1
+    begin = <int64_t> (phase * step)
+    for o in range(count - 1):
+        starts[o] = min(<int64_t> ((<real_t> o + phase) * step) - begin, <int64_t> last)
+    starts[count - 1] = last
+    return 0
+
+
+cdef const int64_t* starts_of_map(
+    const fractional_t* task, ptrdiff_t plane, int axis, char* scratch
+) noexcept nogil:
+    """Return where the windows of an axis of a map begin."""
+    cdef int64_t* starts = <int64_t*> (scratch + task.places)
+    cdef const char* sample
+    cdef ptrdiff_t last = task.input_size[axis] - task.kernel_size[axis]
+    cdef float single
+    cdef double phase
+    cdef int i
+    if task.starts[axis] != NULL:
+        return task.starts[axis] + plane * task.output_size[axis]
+    for i in range(axis):
+        starts += task.output_size[i]
+    sample = task.samples + (plane * task.axes + task.sample_of[axis]) * task.sample_size
+    if task.sample_size == 4:
+        single = (<const float*> sample)[0]
+        # Samples were checked, but another thread may have written to them since.
+        place_axis(starts, single if 0 <= single < 1 else <float> 0, task.output_size[axis], last)
+    else:
+        phase = (<const double*> sample)[0]
+        place_axis(starts, phase if 0 <= phase < 1 else <double> 0, task.output_size[axis], last)
+    return starts
 
 
 cdef void pool_maps(
@@ -60,9 +106,9 @@ cdef void pool_maps(
                 for x in range(cells):
                     row[x] = line[x * inner]
             line = row
-        depth_starts = task.starts[0] + plane * task.output_size[0]
-        height_starts = task.starts[1] + plane * task.output_size[1]
-        width_starts = task.starts[2] + plane * task.output_size[2]
+        depth_starts = starts_of_map(task, plane, 0, <char*> row)
+        height_starts = starts_of_map(task, plane, 1, <char*> row)
+        width_starts = starts_of_map(task, plane, 2, <char*> row)
         out = plane // inner * outputs * inner + plane % inner
         for od in range(task.output_size[0]):
             for oh in range(task.output_size[1]):
@@ -83,7 +129,8 @@ cdef void pool_maps(
                                     is_greater = -<ptrdiff_t> better(best, line[x], GREATEST)
                                     index ^= (index ^ x) & is_greater
                                     best = combine(best, line[x], GREATEST)
-                        dst[out] = map[index * inner]
+                        if dst != NULL:
+                            dst[out] = map[index * inner]
                         if task.indices != NULL:
                             task.indices[out] = index
                         out += inner
@@ -109,9 +156,9 @@ cdef void pool_sparse_maps(
     cdef real_t best
     for plane in range(begin, end):
         map = <const bits_t*> task.src + plane // inner * cells * inner + plane % inner
-        fronts = task.starts[0] + plane * task.output_size[0]
-        tops = task.starts[1] + plane * task.output_size[1]
-        lefts = task.starts[2] + plane * task.output_size[2]
+        fronts = starts_of_map(task, plane, 0, <char*> taps)
+        tops = starts_of_map(task, plane, 1, <char*> taps)
+        lefts = starts_of_map(task, plane, 2, <char*> taps)
         out = plane // inner * outputs * inner + plane % inner
         for od in range(task.output_size[0]):
             for oh in range(task.output_size[1]):
@@ -133,7 +180,8 @@ cdef void pool_sparse_maps(
                                 if index < 0 or better(best, line[x], GREATEST):
                                     best = line[x]
                                     index = at + x
-                    dst[out] = map[index * inner]
+                    if dst != NULL:
+                        dst[out] = map[index * inner]
                     if task.indices != NULL:
                         task.indices[out] = index
                     out += inner
@@ -178,19 +226,23 @@ cdef void pool_large_maps(
     cdef int64_t* indices = <int64_t*> scratch
     cdef real_t* held = best_values + columns
     cdef ptrdiff_t plane, od, oh, ow, r, y, at, first, count, slot, begin_held, end_held, index, out, x, d0, h0
+    cdef const int64_t* fronts
+    cdef const int64_t* tops
     cdef const int64_t* starts
     cdef const bits_t* map
     cdef const real_t* line
     cdef real_t best
     for plane in range(begin, end):
         map = <const bits_t*> task.src + plane // inner * cells * inner + plane % inner
-        starts = task.starts[2] + plane * columns
+        fronts = starts_of_map(task, plane, 0, scratch)
+        tops = starts_of_map(task, plane, 1, scratch)
+        starts = starts_of_map(task, plane, 2, scratch)
         out = plane // inner * outputs * inner + plane % inner
         for od in range(task.output_size[0]):
-            d0 = task.starts[0][plane * task.output_size[0] + od]
+            d0 = fronts[od]
             begin_held = end_held = 0
             for oh in range(task.output_size[1]):
-                h0 = task.starts[1][plane * task.output_size[1] + oh]
+                h0 = tops[oh]
                 first = 0
                 while first < rows:
                     count = min(slots, rows - first)
@@ -226,7 +278,8 @@ cdef void pool_large_maps(
                     first += count
                 begin_held, end_held = h0, h0 + down
                 for ow in range(columns):
-                    dst[out] = map[indices[ow] * inner]
+                    if dst != NULL:
+                        dst[out] = map[indices[ow] * inner]
                     if task.indices != NULL:
                         task.indices[out] = indices[ow]
                     out += inner
@@ -288,84 +341,87 @@ cdef ptrdiff_t sparse_double(const void* job, char* scratch, ptrdiff_t begin, pt
     return -1
 
 
-cdef ptrdiff_t place_windows(
-    int64_t* starts, const real_t* samples, ptrdiff_t maps, ptrdiff_t axes, ptrdiff_t axis, ptrdiff_t count,
-    ptrdiff_t last,
-) noexcept nogil:
-    cdef ptrdiff_t map, o
-    cdef int64_t begin
-    cdef real_t phase
-    cdef real_t step = <real_t> last / <real_t> max(count - 1, 1)
-    for map in range(maps):
-        phase = samples[map * axes + axis]
-        if not 0 <= phase < 1:
-            return map * axes + axis
-        begin = <int64_t> (phase * step)
-        for o in range(count - 1):
-            starts[o] = min(<int64_t> ((<real_t> o + phase) * step) - begin, <int64_t> last)
-        starts[count - 1] = last
-        starts += count
+cdef ptrdiff_t bad_sample(const real_t* samples, ptrdiff_t count) noexcept nogil:
+    """Return the position of the first sample that is not at least 0 and less than 1, or -1."""
+    cdef ptrdiff_t i
+    for i in range(count):
+        if not 0 <= samples[i] < 1:
+            return i
     return -1
 
 
-def fractional_starts(
-    samples, starts, ptrdiff_t maps, ptrdiff_t axes, ptrdiff_t axis, ptrdiff_t count, ptrdiff_t last, ptrdiff_t itemsize
-):
-    """Place the windows of one axis for each map, in the arithmetic of the samples.
+cdef int read_tables(fractional_t* task, starts, ptrdiff_t maps) except -1:
+    """Check tables of starts."""
+    cdef const int64_t[:, ::1] table
+    cdef ptrdiff_t i, t, o, last
+    for i in range(3):
+        table = starts[i]
+        last = task.input_size[i] - task.kernel_size[i]
+        if table.shape[0] != maps or table.shape[1] != task.output_size[i]:
+            raise ValueError("the table of starts has another shape than the result")
+        for t in range(maps):
+            for o in range(task.output_size[i]):
+                if not 0 <= table[t, o] <= last:
+                    raise ValueError("a window of the table lies outside the map")
+        task.starts[i] = &table[0, 0] if maps and task.output_size[i] else NULL
+    return 0
 
-    Parameters
-    ----------
-    samples : buffer
-        Contiguous, ``(maps, axes)`` of float32 or float64.
-    starts : buffer
-        Where to write the int64 first cells of windows, ``(maps, count)``.
-    axis : int
-        Which of the samples of a map counts.
-    last : int
-        First cell of the last window.
-    itemsize : int
-        Bytes of a sample: 4 or 8.
 
-    Returns
-    -------
-    int
-        Position of the first sample that is not at least 0 and less than 1, or -1; then `starts` holds nothing of use.
-    """
-    cdef Buffer source = Buffer(samples, checked_size((maps, axes)) * itemsize)
-    cdef Buffer target = Buffer(starts, checked_size((maps, count)) * 8, True)
-    if not 0 <= axis < axes or count < 1 or last < 0:
-        raise ValueError("an axis of fractional windows has no sample, no window, or no cell")
+cdef ptrdiff_t read_samples(
+    fractional_t* task, Buffer samples, ptrdiff_t maps, ptrdiff_t axes, ptrdiff_t itemsize
+) except -2:
+    """Check samples; return the position of the first that is not at least 0 and less than 1, or -1."""
+    cdef ptrdiff_t i
+    if itemsize != 4 and itemsize != 8:
+        raise ValueError("these kernels do not know samples of this size")
+    for i in range(3):
+        task.starts[i] = NULL
+        # Of three axes in their order; of two the last one first, and the axis in front of them has a single window.
+        task.sample_of[i] = i if axes == 3 else max(2 - i, 0) % axes
+        if task.output_size[i] < 1 or task.input_size[i] < task.kernel_size[i]:
+            raise ValueError("an axis of fractional windows has no window, or no cell")
+    task.samples = samples.data
+    task.axes = axes
+    task.sample_size = itemsize
     if itemsize == 4:
-        return place_windows(<int64_t*> target.data, <const float*> source.data, maps, axes, axis, count, last)
-    if itemsize == 8:
-        return place_windows(<int64_t*> target.data, <const double*> source.data, maps, axes, axis, count, last)
-    raise ValueError("these kernels do not know samples of this size")
+        return bad_sample(<const float*> samples.data, maps * axes)
+    return bad_sample(<const double*> samples.data, maps * axes)
 
 
 def fractional_max(
     src, dst, indices, ptrdiff_t outer, ptrdiff_t inner, input_size, output_size, kernel_size, starts, int kind,
-    ptrdiff_t threads=1,
+    ptrdiff_t threads=1, samples=None, ptrdiff_t axes=2, ptrdiff_t itemsize=8,
 ):
-    """Take the greatest element of windows whose starts stand in tables.
+    """Take the greatest element of windows whose starts stand in tables, or follow from samples.
 
     Parameters
     ----------
     src, dst : buffer
-        Contiguous, ``(outer, *input_size, inner)`` and ``(outer, *output_size, inner)`` of a dtype of floats.
+        Contiguous, ``(outer, *input_size, inner)`` and ``(outer, *output_size, inner)`` of a dtype of floats; `dst` may
+        be None where only indices are asked for.
     indices : buffer or None
         Where to write the int64 index of each maximum in its map.
     input_size, output_size, kernel_size : sequence of three int
-    starts : sequence of three int64 arrays
+    starts : sequence of three int64 arrays, or None
         For each axis ``(outer * inner, output_size)``: the first cell of each window, which must lie in the map whole.
     kind : int
         One of `KINDS`.
     threads : int
         At most this many.
+    samples : buffer, optional
+        Without `starts`, what these follow from in the arithmetic of the samples: ``(outer * inner, axes)`` of float32
+        or float64, of two axes in the order W, H, of three in the order D, H, W.
+    axes, itemsize : int
+        Samples of a map, 2 or 3, and bytes of a sample, 4 or 8.
+
+    Returns
+    -------
+    int
+        Position of the first sample that is not at least 0 and less than 1, with nothing written, or -1.
     """
     cdef fractional_t task
     cdef work_fn work
-    cdef const int64_t[:, ::1] table
-    cdef ptrdiff_t i, t, o, last
+    cdef ptrdiff_t i, bad
     cdef ptrdiff_t maps = checked_size((outer, inner))
     cdef ptrdiff_t size, rows, nbytes
     cdef ptrdiff_t read = checked_size((outer, inner, *input_size))
@@ -389,28 +445,32 @@ def fractional_max(
         task.input_size[i] = input_size[i]
         task.output_size[i] = output_size[i]
         task.kernel_size[i] = kernel_size[i]
-        table = starts[i]
-        last = task.input_size[i] - task.kernel_size[i]
         if task.kernel_size[i] < 1:
             raise ValueError("a window of the table holds no cell")
-        if table.shape[0] != maps or table.shape[1] != task.output_size[i]:
-            raise ValueError("the table of starts has another shape than the result")
-        for t in range(maps):
-            for o in range(task.output_size[i]):
-                if not 0 <= table[t, o] <= last:
-                    raise ValueError("a window of the table lies outside the map")
-        task.starts[i] = &table[0, 0] if maps and task.output_size[i] else NULL
+    cdef Buffer phases
+    if starts is not None:
+        read_tables(&task, starts, maps)
+    else:
+        if axes != 2 and axes != 3 or (axes == 2 and task.output_size[0] != 1):
+            raise ValueError("fractional windows have samples for two axes, or for three")
+        phases = Buffer(samples, checked_size((maps, axes)) * itemsize)
+        bad = read_samples(&task, phases, maps, axes, itemsize)
+        if bad >= 0:
+            return bad
     cdef Buffer source = Buffer(src, read * task.storage)
-    cdef Buffer target = Buffer(dst, written * task.storage, True)
+    cdef Buffer target
     cdef Buffer index
+    task.dst = NULL
+    if dst is not None:
+        target = Buffer(dst, written * task.storage, True)
+        task.dst = target.data
     task.indices = NULL
     if indices is not None:
         index = Buffer(indices, written * 8, True)
         task.indices = <int64_t*> index.data
     if written == 0:
-        return
+        return -1
     task.src = source.data
-    task.dst = target.data
     # Bytes of an element of a row of floats.
     size = max(4, task.storage)
     nbytes = read // maps * size if task.copied else 0
@@ -428,4 +488,8 @@ def fractional_max(
         task.slots = max(1, min(rows, <ptrdiff_t> MAP_BYTES // (task.input_size[2] * size)))
         task.keeps = task.kernel_size[0] == 1 and task.slots == rows
         nbytes = large_scratch(&task, size)
+    task.places = round_up(nbytes, 8)
+    if starts is None:
+        nbytes = task.places + (task.output_size[0] + task.output_size[1] + task.output_size[2]) * 8
     share(work, &task, maps, nbytes, threads)
+    return -1

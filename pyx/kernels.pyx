@@ -26,10 +26,10 @@ from division cimport (
 )
 from views cimport gather_maps, map_at, maps_t
 from pooling._core cimport (
-    advance, axis_t, bands_cells, bands_of, Buffer, ceil_divide, climbs, climbs_rows, is_stopped, ladder_cells,
-    needs_cores, origin_of, output_offset, pieces_of, pieces_t, Plan, plan_t, planes_t, reach_of, reduces_rows,
-    round_up, row_of, row_t, rows_of_output, rows_spanned, share, slides_along, steps_of, top_rung, window_of,
-    window_t, work_fn, GATHERS, Runner as AnyRunner, SPREADS,
+    advance, axis_t, bands_cells, bands_of, Buffer, ceil_divide, climbs, climbs_rows, is_stopped, last_level_cache,
+    ladder_cells, needs_cores, origin_of, output_offset, pieces_of, pieces_t, Plan, plan_t, planes_t, reach_of,
+    reduces_rows, round_up, row_of, row_t, rows_of_output, rows_spanned, share, slides_along, steps_of, top_rung,
+    window_of, window_t, work_fn, GATHERS, Runner as AnyRunner, SPREADS,
 )
 from reducers cimport (
     COUNT_NUMBER, GREATEST, GREATEST_NUMBER, GREATEST_PLAIN, REDUCERS_, SMALLEST, SMALLEST_NUMBER, SMALLEST_PLAIN,
@@ -38,15 +38,16 @@ from reducers cimport (
 )
 from scatter cimport add_run, add_spread, repeat, scatter, scatter_four, scatter_runs, interleave
 from tuning cimport (
-    ADAPTIVE_CELLS, ARGMAX_LANES, BLOCK, BLOCK_SUMS, BLUR_CELLS, CACHED_BYTES, CACHED_RESULT_BYTES, CONVERTED_CELLS,
-    CORE_CELLS, CORE_ROWS, COST_OF_HALVES, COST_OF_LEVEL, COST_OF_LONG, COST_OF_OVERLAP, COST_OF_RING, COST_OF_ROW,
-    COST_OF_STEP, COST_OF_STEP_16, COST_OF_STEP_8, DIVISORS, FEWEST_IN_REGISTERS, FEWEST_LANES, FEWEST_TAPS,
-    FEW_CHANNELS, FOUND_CELLS, LANES, LANES_TOGETHER, LEVELS_TO_CONVERT, LONG_BYTES, LONG_ROW_CELLS, LYING_BYTES,
-    MANY_PLANES, MAP_BYTES, MOST_LEVELS, MOST_LINES, MOST_LONG_ROWS, MOST_NORMS, MOST_OF_RUNS, MOST_PHASES,
-    MOST_POWERS, MOST_REACH, MOST_TAPS, MOST_VIEWED_BYTES, PIECE, PIXEL_CHANNELS, ROUNDINGS_OF_ROWS, RUNGS, RUN_CELLS,
-    RUN_CHANNELS, RUN_OVERLAP, SEARCHED_ADAPTIVE_TAPS, SEARCHED_ROW, SEARCHED_TAPS, SPARSE_OUTPUTS, SPREAD_CELLS,
-    SPREAD_ROW_CELLS, STACK_CELLS, STRIP, STRIP_CHANNELS, SUMS_BYTES, TAPS, TILE_OUTPUTS, TILE_SIDE, TOGETHER,
-    VIEWED_BYTES, WORKING_BYTES,
+    ADAPTIVE_CELLS, ARGMAX_LANES, BLOCK, BLOCK_SUMS, BLUR_CELLS, BYTE_COLUMNS, BYTE_ROWS, CACHE_BY_INDICES,
+    CONVERTED_CELLS, CORE_CELLS, CORE_ROWS, COST_OF_HALVES, COST_OF_LEVEL, COST_OF_LONG, COST_OF_OVERLAP, COST_OF_RING,
+    COST_OF_ROW, COST_OF_STEP, COST_OF_STEP_16, COST_OF_STEP_8, DIVISORS, FEWEST_BYTES, FEWEST_HALVES,
+    FEWEST_IN_REGISTERS, FEWEST_LANES, FEWEST_TAPS, FEW_CHANNELS, FOUND_CELLS, LANES, LANES_AT_ONCE, LANES_GRIDS,
+    LANES_HELD, LANES_TOGETHER, LEVELS_TO_CONVERT, LONG_BYTES, LONG_ROW_CELLS, LYING_BYTES, MANY_PLANES, MAP_BYTES,
+    MEANS_TOGETHER, MOST_LEVELS, MOST_LINES, MOST_LONG_ROWS, MOST_NORMS, MOST_OF_RUNS, MOST_PHASES, MOST_POWERS,
+    MOST_REACH, MOST_TAPS, MOST_VIEWED_BYTES, NORM_PART, PIECE, PIXEL_CHANNELS, ROUNDINGS_OF_ROWS, RUNGS,
+    RUNNING_CELLS, RUNNING_LINE_TAPS, RUNNING_TAPS, RUNNING_WIDTH, RUN_CELLS, RUN_CHANNELS, RUN_OVERLAP,
+    SEARCHED_ADAPTIVE_TAPS, SEARCHED_ROW, SEARCHED_TAPS, SPARSE_OUTPUTS, SPREAD_CELLS, SPREAD_ROW_CELLS, STACK_CELLS,
+    STRIP, STRIP_CHANNELS, SUMS_BYTES, TAPS, TILE_OUTPUTS, TILE_SIDE, TOGETHER, VIEWED_BYTES, WORKING_BYTES,
 )
 from types cimport (
     bfloat16_t, bits_t, float16_t, int8_t, int16_t, int32_t, int64_t, int128_t, integer_t, offset_t, pair_t, real_t,
@@ -94,7 +95,9 @@ include "bands.pxi"
 include "stacks.pxi"
 include "flat.pxi"
 include "strips.pxi"
+include "running.pxi"
 include "cores.pxi"
+include "bytes.pxi"
 include "argmax_rows.pxi"
 include "argmax_stacks.pxi"
 include "argmax_long.pxi"
@@ -107,8 +110,10 @@ include "tables.pxi"
 include "leaf_tests.pxi"
 include "norms.pxi"
 include "powers.pxi"
+include "whole_norms.pxi"
 include "blurs.pxi"
 include "regions.pxi"
+include "region_lanes.pxi"
 include "unpooling.pxi"
 include "fractional.pxi"
 include "blocks.pxi"
@@ -127,6 +132,8 @@ cdef const leaves_t* leaves_of(const plan_t* plan, int reducer, int kind) except
     cdef const leaves_t* leaves = leaves_for(reducer, kind)
     cdef int width
     for width in range(2 if reducer == TOTAL else 0):
+        if width == 0 and SHORT_SUMS[1][kind].exchange != NULL and runs_on(plan):
+            continue
         leaves = &SHORT_SUMS[width][kind]
         if leaves.across != NULL and plan.taps <= <double> (<int64_t> 1 << 8 * (leaves.value - leaves.storage) - 1):
             return leaves
@@ -172,10 +179,11 @@ cdef int lay_forward(
     job.rows = leaves_of_rows(&plan.plan, leaves, reducer, kind)
     job.src = src
     job.dst = dst
+    job.rounding = rounding
     moved = (plan.read + plan.written) * leaves.storage
-    job.fetches = moved > CACHED_BYTES and not climbs_rows(&plan.plan) and (
+    job.fetches = moved > last_level_cache() // CACHE_BY_INDICES and not climbs_rows(&plan.plan) and (
         slides_down(&plan.plan) or reduces_rows(&plan.plan))
-    job.streams = slides_down(&plan.plan) and moved > CACHED_RESULT_BYTES and leaves.store == NULL
+    job.streams = slides_down(&plan.plan) and moved > last_level_cache() and leaves.store == NULL
     return 0
 
 
@@ -220,6 +228,11 @@ def forward(Plan plan not None, int reducer, int kind, src, dst, ptrdiff_t threa
     pool_into(plan, reducer, kind, rounding, source.data, target.data, threads)
 
 
+cdef bint streams_indices(Plan plan, ptrdiff_t storage) noexcept:
+    """Whether indices go past the caches, which hold less than the call moves."""
+    return plan.read * storage + plan.written * (storage + 8) > last_level_cache() // CACHE_BY_INDICES
+
+
 cdef int find_into(
     Plan plan, int reducer, int kind, const char* src, char* dst, int64_t* indices, ptrdiff_t threads
 ) except -1:
@@ -232,7 +245,7 @@ cdef int find_into(
     cdef indexed_t job
     if plan.written == 0:
         return 0
-    argmax.streams = plan.read * argmax.storage + plan.written * (argmax.storage + 8) > CACHED_BYTES
+    argmax.streams = streams_indices(plan, argmax.storage)
     job.plan = &plan.plan
     job.argmax = &argmax
     job.src = src

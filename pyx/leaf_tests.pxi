@@ -3,11 +3,13 @@
 cdef dict addresses_of(const leaves_t* leaves):
     return {
         "storage": leaves.storage, "value": leaves.value, "overlaps": leaves.overlaps,
+        "turn": leaves.turn,
         "load": <size_t> leaves.load, "store": <size_t> leaves.store,
         "across": <size_t> leaves.across, "across_stored": <size_t> leaves.across_stored,
         "across_plain": <size_t> leaves.across_plain,
         "along": <size_t> leaves.along, "along_stored": <size_t> leaves.along_stored,
         "windows": <size_t> leaves.windows, "windows_stored": <size_t> leaves.windows_stored,
+        "mean_windows": <size_t> leaves.mean_windows, "exchange": <size_t> leaves.exchange,
         "pick": <size_t> leaves.pick, "identity": <size_t> leaves.identity, "empty": <size_t> leaves.empty,
         "divide": <size_t> leaves.divide, "divide_each": <size_t> leaves.divide_each,
         "settle": <size_t> leaves.settle,

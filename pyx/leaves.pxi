@@ -11,6 +11,10 @@ ctypedef void (*along_fn)(
 ctypedef void (*windows_fn)(
     void* dst, ptrdiff_t dst_row, const void** rows, ptrdiff_t taps, ptrdiff_t outputs, ptrdiff_t n, void* ends,
     void* reducer) noexcept nogil
+ctypedef void (*mean_windows_fn)(
+    void* dst, ptrdiff_t dst_row, const void** rows, ptrdiff_t taps, ptrdiff_t outputs, ptrdiff_t n, double* ends,
+    double factor) noexcept nogil
+ctypedef void (*exchange_fn)(int32_t* sums, const void* enters, const void* leaves, ptrdiff_t n) noexcept nogil
 ctypedef void (*pick_fn)(
     void* dst, ptrdiff_t outputs, const void* src, ptrdiff_t src_row, ptrdiff_t rows, const int32_t* places,
     ptrdiff_t taps, bint wide, void* reducer) noexcept nogil
@@ -33,6 +37,11 @@ cdef struct leaves_t:
     along_fn along, along_stored
     # NULL where long windows are not made in strips.
     windows_fn windows, windows_stored
+    # Products of long windows' sums and a factor, of stored rows and as they are stored; otherwise NULL.
+    mean_windows_fn mean_windows
+    # Adds one stored row to sums and subtracts another one; either may be NULL. NULL where sums are not exact, or not
+    # of 32 bits.
+    exchange_fn exchange
     # NULL where windows that have no one step are made one by one.
     pick_fn pick
     fill_fn identity, empty
@@ -42,6 +51,9 @@ cdef struct leaves_t:
     divide_fn settle
     # Whether an element may be combined twice: not in a sum.
     bint overlaps
+    # Of bytes, by what they are turned to order as unsigned ones do of which the greatest is looked for; to be summed,
+    # by what they become unsigned. Otherwise -1.
+    int turn
 
 
 ctypedef void (*take_fn)(

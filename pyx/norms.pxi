@@ -6,7 +6,9 @@
 # are made again for that window with its largest value taken out, so [1e200, 1e200] has the 2-norm 1.414e200. Backward,
 # this is done for every window.
 
-from elementary cimport cube_root, log_of, power, power_of
+from elementary cimport (
+    bits_of, cube_root, log_of, near_log_of, near_power_of, of_bits, part_number, parted_t, power, power_of,
+)
 from libc.math cimport INFINITY, copysign, fabs, isinf, sqrt
 
 
@@ -19,6 +21,8 @@ cdef struct norm_t:
     # Whether results are rounded to float or half. Powers of 3 and 4 are products then, whose two roundings are lost;
     # squares and fourth powers of what is stored neither overflow nor underflow, and their roots are exact enough.
     bint multiplies
+    # Whether powers may be a few roundings of double off, since all are of floats, and results become such.
+    bint is_near
 
 
 cdef struct measured_t:
@@ -34,8 +38,8 @@ cdef struct norming_t:
     # Conversions from and to what is stored; combinations of rows of double.
     const leaves_t* stored
     const leaves_t* rows
-    # What makes floats of halves; NULL for floats.
-    convert_fn narrow
+    # What makes floats of halves, and halves of floats; NULL for floats.
+    convert_fn narrow, shorten
     const char* src
     # Norms forward, the gradient of the input backward.
     char* dst
@@ -125,6 +129,10 @@ cdef void raise_row(double* row, ptrdiff_t n, const norm_t* norm) noexcept nogil
             v = lifted(row[i], eps)
             v = v * v
             row[i] = v * v
+    elif norm.is_near:
+        for i in range(n):
+            v = lifted(row[i], eps)
+            row[i] = near_power_of(v, part_number(v), p)
     else:
         for i in range(n):
             row[i] = power_of(lifted(row[i], eps), p)
@@ -438,7 +446,7 @@ cdef ptrdiff_t forward_norms(const void* job, char* scratch, ptrdiff_t begin, pt
                 norms = sums + ((od - first_d) * norming.heights + oh - first_h) * width
                 at = ((rest * depth_axis.output_size + od) * height_axis.output_size + oh) * axis.output_size + output
                 if rounds_roots(norming):
-                    round_roots((<float*> norming.dst) + at * inner, norms, n, norming.norm.p)
+                    round_roots(norming, norming.dst + at * inner * norming.stored.storage, norms, n)
                     continue
                 take_roots(norming, norms, n, plane, od, oh, output, values, cells)
                 round_row(norming, norming.dst + at * inner * norming.stored.storage, norms, n)
@@ -468,9 +476,59 @@ cdef inline void round_roots_of(float* dst, const double* sums, ptrdiff_t n, con
         dst[i] = <float> (v if v == v else NAN)
 
 
-cdef void round_roots(float* dst, const double* sums, ptrdiff_t n, double p) noexcept nogil:
-    """Write second, third or fourth roots as floats; every NaN is made the same one."""
-    if p == 2:
+cdef inline bint odd_roots_of(float* dst, const double* sums, ptrdiff_t n, const int p) noexcept nogil:
+    """Write roots cut off to floats, the last bit set where anything was: rounded once more, they are right.
+
+    Return whether there are any that floats hold with fewer bits.
+    """
+    cdef ptrdiff_t i
+    cdef double v
+    cdef uint64_t bits
+    cdef int any_small = 0
+    for i in range(n):
+        v = cube_root(sums[i]) if p == 3 else sqrt(sums[i])
+        if p == 4:
+            v = sqrt(v)
+        any_small |= (v < 1.1754943508222875e-38) & (v > 0)
+        bits = bits_of(v)
+        bits |= ((bits & <uint64_t> 0x1fffffff) + <uint64_t> 0x1fffffff) & <uint64_t> 0x20000000
+        bits &= ~<uint64_t> 0x1fffffff
+        dst[i] = <float> (of_bits(bits) if v == v else NAN)
+    return any_small != 0
+
+
+cdef alone_t round_short_roots(const norming_t* norming, char* dst, double* sums, ptrdiff_t n) noexcept nogil:
+    """The same as halves, in blocks; what is too small for that is rounded as it is elsewhere."""
+    cdef float odd[256]
+    cdef double p = norming.norm.p
+    cdef ptrdiff_t i, count
+    cdef bint any_small
+    while n > 0:
+        count = min(n, <ptrdiff_t> 256)
+        if p == 2:
+            any_small = odd_roots_of(odd, sums, count, 2)
+        elif p == 3:
+            any_small = odd_roots_of(odd, sums, count, 3)
+        else:
+            any_small = odd_roots_of(odd, sums, count, 4)
+        if any_small:
+            for i in range(count):
+                sums[i] = root_of(sums[i], p)
+            round_row(norming, dst, sums, count)
+        else:
+            norming.shorten(dst, odd, count)
+        dst += count * norming.stored.storage
+        sums += count
+        n -= count
+
+
+cdef void round_roots(const norming_t* norming, char* results, double* sums, ptrdiff_t n) noexcept nogil:
+    """Write second, third or fourth roots as they are stored; every NaN is made the same one."""
+    cdef double p = norming.norm.p
+    cdef float* dst = <float*> results
+    if norming.shorten != NULL:
+        round_short_roots(norming, results, sums, n)
+    elif p == 2:
         round_roots_of(dst, sums, n, 2)
     elif p == 3:
         round_roots_of(dst, sums, n, 3)
@@ -479,9 +537,9 @@ cdef void round_roots(float* dst, const double* sums, ptrdiff_t n, double p) noe
 
 
 cdef inline bint rounds_roots(const norming_t* norming) noexcept nogil:
-    """Whether a row of sums becomes floats in one go: of norms that need no second look at their windows."""
+    """Whether a row of sums becomes what is stored in one go: of norms that need no second look at their windows."""
     cdef const norm_t* norm = norming.norm
-    return norm.high == INFINITY and norm.eps == 0 and norm.p != 1 and norming.stored.storage == 4
+    return norm.high == INFINITY and norm.eps == 0 and norm.p != 1 and norming.stored.store != NULL
 
 
 cdef void take_roots(
@@ -905,13 +963,24 @@ cdef int norming_with(norming_t* job, Plan plan, int kind, norm_t* norm) except 
     job.norm = norm
     job.stored = &LEAVES[TOTAL][kind]
     norm.multiplies = job.stored.store != NULL
+    norm.is_near = norm.multiplies and norm.p <= 6 and (norm.eps == 0 or 2.0 ** -126 <= norm.eps <= 2.0 ** 127)
     if norm.multiplies and norm.p in (1, 2, 3, 4) and (norm.eps == 0 or 2.0 ** -149 <= norm.eps <= 2.0 ** 128):
         norm.low = -1
         norm.high = INFINITY
     job.rows = &LEAVES[GREATEST if isinf(norm.p) else TOTAL][FLOAT64]
     if kind == FLOAT16_AS_64 or kind == BFLOAT16_AS_64:
         job.narrow = LEAVES[TOTAL][FLOAT16 if kind == FLOAT16_AS_64 else BFLOAT16].load
+        job.shorten = LEAVES[TOTAL][FLOAT16 if kind == FLOAT16_AS_64 else BFLOAT16].store
     return 0
+
+
+cdef void multiply_exponents(const norming_t* norming, ptrdiff_t n) noexcept nogil:
+    """Multiply the slopes of windows by their gradients, where those of p are made."""
+    cdef ptrdiff_t i
+    cdef double gradient
+    for i in range(n if norming.exponents != NULL else 0):
+        read_row(norming, &gradient, norming.grad_output, i, 1, 1)
+        norming.exponents[i] *= gradient
 
 
 def norm_forward(Plan plan not None, int kind, src, dst, double p, double eps=0, ptrdiff_t threads=1):
@@ -941,6 +1010,9 @@ def norm_forward(Plan plan not None, int kind, src, dst, double p, double eps=0,
         return
     job.src = source.data
     job.dst = target.data
+    if is_whole(&job):
+        make_whole(&job, threads)
+        return
     if adds_products(&job):
         share(
             forward_products, &job, rows_of_output(&plan.plan) * plan.plan.segments, products_scratch(&job), threads)
@@ -966,7 +1038,7 @@ def norm_backward(
     cdef Buffer gradient = Buffer(grad_output, plan.written * size)
     cdef Buffer target = Buffer(grad_input, plan.read * size, True)
     cdef Buffer each
-    cdef ptrdiff_t i, nbytes, cut
+    cdef ptrdiff_t nbytes, cut
     job.src = source.data
     job.grad_output = gradient.data
     job.dst = target.data
@@ -974,6 +1046,10 @@ def norm_backward(
         each = Buffer(exponents, plan.written * sizeof(double), True)
         job.exponents = <double*> each.data
     if plan.read == 0:
+        return
+    if spreads_whole(&job):
+        make_whole(&job, threads)
+        multiply_exponents(&job, plan.written)
         return
     job.parts = parts_of(&plan.plan, &GRADIENTS[kind], False)
     cdef measured_t* kept = NULL
@@ -990,10 +1066,7 @@ def norm_backward(
             nbytes += plane_cells(&plan.plan) // cut * ceil_divide(cut, job.parts) * sizeof(double)
         share(
             spread_factored if is_factored(&job) else spread_norms, &job, plan.plan.outer * job.parts, nbytes, threads)
-        if job.exponents != NULL:
-            for i in range(plan.written):
-                read_row(&job, &norm.low, job.grad_output, i, 1, 1)
-                job.exponents[i] *= norm.low
+        multiply_exponents(&job, plan.written)
     finally:
         free(kept)
 
@@ -1005,6 +1078,26 @@ def powers(src, dst, double p):
     cdef ptrdiff_t i
     for i in range(target.view.len // <ptrdiff_t> sizeof(double)):
         (<double*> target.data)[i] = power((<double*> source.data)[i], p)
+
+
+def near_logarithms(src, dst):
+    """Write the logarithms that the gradients of exponents are summed from; of numbers above 0 and not denormal."""
+    cdef Buffer source = Buffer(src, dst.nbytes)
+    cdef Buffer target = Buffer(dst, dst.nbytes, True)
+    cdef ptrdiff_t i
+    for i in range(target.view.len // <ptrdiff_t> sizeof(double)):
+        (<double*> target.data)[i] = near_log_of(part_number((<double*> source.data)[i]))
+
+
+def near_powers(src, dst, double p):
+    """Write ``src ** p`` as it is worked out for what becomes floats: of floats, and of a p of at most 6."""
+    cdef Buffer source = Buffer(src, dst.nbytes)
+    cdef Buffer target = Buffer(dst, dst.nbytes, True)
+    cdef ptrdiff_t i
+    cdef double v
+    for i in range(target.view.len // <ptrdiff_t> sizeof(double)):
+        v = (<double*> source.data)[i]
+        (<double*> target.data)[i] = near_power_of(v, part_number(v), p)
 
 
 def logarithms(src, dst):

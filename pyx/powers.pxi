@@ -2,6 +2,11 @@
 # rows of a window are added up in one go, and windows slide along the sums. No row of powers is ever stored.
 
 
+cdef extern from "c/powers.h":
+    void add_pairs "pooling_add_pairs"(
+        double* dst, const float* src, ptrdiff_t apart, ptrdiff_t n, int p) noexcept nogil
+
+
 cdef inline double product_of(double v, const int p) noexcept nogil:
     """Raise |v| to a power."""
     if p == 1:
@@ -72,6 +77,13 @@ cdef void add_powers(
         add_taps_of(sums, src, apart, taps, n, accumulate, 4)
 
 
+cdef inline bint takes_pairs(const plan_t* plan) noexcept nogil:
+    """Whether windows of pairs of neighbours follow each other, so that powers of two rows are sums of windows."""
+    cdef const axis_t* axis = &plan.axes[2]
+    return plan.inner == 1 and axis.kernel_size == 2 and axis.stride == 2 and axis.dilation == 1 and (
+        plan.axes[0].kernel_size == 1)
+
+
 cdef inline bint lies_apart(const axis_t* axis) noexcept nogil:
     """Whether windows share no cell."""
     return axis.stride >= (axis.kernel_size - 1) * axis.dilation + 1
@@ -124,7 +136,9 @@ cdef ptrdiff_t forward_products(const void* job, char* scratch, ptrdiff_t begin,
     cdef int64_t* cells = <int64_t*> (values + 3 * TAPS)
     cdef float* converted = <float*> (cells + TAPS)
     cdef bint pixels = takes_pixels(plan)
+    cdef bint pairs = takes_pairs(plan)
     cdef bint started
+    cdef bint done
     cdef ptrdiff_t task, rest, output, outputs, oh, od, cell, held, left, right, n, d, h, count, o, t, apart, at
     cdef window_t depth, height, width
     cdef const char* src
@@ -147,6 +161,7 @@ cdef ptrdiff_t forward_products(const void* job, char* scratch, ptrdiff_t begin,
         if is_stopped(scratch, 4 * (n * depth.count * height.count + outputs * inner * axis.kernel_size)):
             return -1
         started = False
+        done = pairs and left == 0 and right == 0 and height.count == 2 and depth.count == 1
         if pixels:
             memset(norms, 0, outputs * inner * sizeof(double))
         else:
@@ -167,7 +182,9 @@ cdef ptrdiff_t forward_products(const void* job, char* scratch, ptrdiff_t begin,
                         norming.narrow(converted + t * n, src + t * apart * storage, n)
                     line = converted
                     apart = n
-                if not pixels:
+                if done:
+                    add_pairs(norms, line, apart, outputs, <int> p)
+                elif not pixels:
                     add_powers(sums + left * inner, line, apart, count, n, started, p)
                 else:
                     for o in range(outputs):
@@ -178,14 +195,14 @@ cdef ptrdiff_t forward_products(const void* job, char* scratch, ptrdiff_t begin,
                                 axis.dilation * inner, width.count, inner, True, p)
                 started = True
                 h += count
-        if not pixels:
+        if not pixels and not done:
             if slides_along(axis, inner):
                 rows.along(<char*> norms, <char*> sums, outputs, axis.stride, axis.kernel_size, 1, False, NULL)
             else:
                 slide(plan, rows, <char*> norms, <char*> sums, outputs, 1, outputs * inner, held * inner, False)
         at = ((rest * depth_axis.output_size + od) * height_axis.output_size + oh) * axis.output_size + output
         if rounds_roots(norming):
-            round_roots((<float*> norming.dst) + at * inner, norms, outputs * inner, p)
+            round_roots(norming, norming.dst + at * inner * storage, norms, outputs * inner)
             continue
         take_roots(
             norming, norms, outputs * inner, norming.src + rest * elements_of(plan, False) * storage, od, oh, output,

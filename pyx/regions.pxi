@@ -773,5 +773,8 @@ cdef int run_regions(
         tasks = task.batches * task.channels
     if tasks == 0:
         return 0
-    share(run, task, tasks, nbytes, threads)
+    if not backward and (task.averaging or task.rows.starts != NULL) and goes_in_lanes(task, threads):
+        share_lanes(task, threads)
+    else:
+        share(run, task, tasks, nbytes, threads)
     return 0

@@ -109,9 +109,9 @@ cdef void stack_plane(
 ) noexcept nogil:
     """Copy one plane into the stack, `depths` planes of a 3-D window combined; `src` may have been loaded before."""
     cdef const planes_t* planes = &plan.planes
-    cdef ptrdiff_t in_row = plan.axes[2].input_size * (leaves.value if loaded else leaves.storage)
+    cdef ptrdiff_t in_row = plan.in_row * (leaves.value if loaded else leaves.storage)
     cdef ptrdiff_t out_row = planes.width * leaves.value
-    cdef ptrdiff_t depth_step = plan.axes[0].dilation * plan.axes[1].input_size * plan.axes[2].input_size
+    cdef ptrdiff_t depth_step = plan.axes[0].dilation * plan.in_plane
     cdef ptrdiff_t h
     dst += (plan.axes[1].pad_begin * planes.width + plan.axes[2].pad_begin) * leaves.value
     if loaded:
@@ -121,7 +121,7 @@ cdef void stack_plane(
             leaves.load(dst + h * out_row, src + h * in_row, planes.columns)
     elif depths > 1 or leaves.load != NULL:
         leaves.across_stored(
-            dst, src, depth_step, depths, planes.columns, 1, planes.rows, planes.width, plan.axes[2].input_size, False,
+            dst, src, depth_step, depths, planes.columns, 1, planes.rows, planes.width, plan.in_row, False,
             NULL)
     else:
         copy_rows(dst, out_row, src, in_row, planes.columns * leaves.value, planes.rows, margin, exact)
@@ -133,15 +133,14 @@ cdef inline void gather_rows(
 ) noexcept nogil:
     """Combine the rows of window `output`, and of those that lie `src_row` elements apart behind it."""
     cdef const axis_t* height = &plan.axes[1]
-    cdef ptrdiff_t in_row = plan.axes[2].input_size
     cdef window_t window = window_of(height, output)
     cdef ptrdiff_t d
     for d in range(depth.count):
         leaves.across_stored(
             dst + output * plan.planes.width * leaves.value,
-            src + ((depth.first + d * plan.axes[0].dilation) * height.input_size + window.first) * in_row
+            src + ((depth.first + d * plan.axes[0].dilation) * plan.in_plane + window.first * plan.in_row)
             * leaves.storage,
-            height.dilation * in_row, window.count, columns, 1, rows, dst_row, src_row, d > 0, NULL)
+            height.dilation * plan.in_row, window.count, columns, 1, rows, dst_row, src_row, d > 0, NULL)
 
 
 cdef inline void gather_plane(
@@ -152,7 +151,7 @@ cdef inline void gather_plane(
     if height.begin < height.end:
         gather_rows(
             plan, leaves, dst, src, depth, height.begin, columns, height.end - height.begin, plan.planes.width,
-            height.stride * plan.axes[2].input_size)
+            height.stride * plan.in_row)
 
 
 cdef void gather_planes(
@@ -164,8 +163,8 @@ cdef void gather_planes(
     cdef const axis_t* depth_axis = &plan.axes[0]
     cdef const axis_t* height = &plan.axes[1]
     cdef ptrdiff_t begin = plan.axes[2].pad_begin
-    cdef ptrdiff_t in_row = plan.axes[2].input_size
-    cdef ptrdiff_t in_plane = height.input_size * in_row
+    cdef ptrdiff_t in_row = plan.in_row
+    cdef ptrdiff_t in_plane = plan.in_plane
     cdef ptrdiff_t out_plane = planes.result_rows * planes.width
     cdef bint flat = depth_axis.input_size == 1 and depth_axis.output_size == 1
     # Whole vectors are faster. What they take from the next row is never asked for, or put right below: cells behind a
@@ -185,7 +184,10 @@ cdef void gather_planes(
     if flat:
         depth.first = plane
         depth.count = 1
-        if followed == count and height.begin < height.end and height.stride * planes.result_rows == height.input_size:
+        if (
+            followed == count and height.begin < height.end
+            and height.stride * planes.result_rows == height.input_size and in_plane == height.input_size * in_row
+        ):
             # Windows follow one another from plane to plane. Those at the ends of a plane are made again below.
             gather_rows(
                 plan, leaves, dst, src, &depth, height.begin, vectors,
@@ -229,7 +231,7 @@ cdef ptrdiff_t forward_stacks(const void* job, char* scratch, ptrdiff_t begin, p
     cdef const axis_t* depth_axis = &plan.axes[0]
     cdef const axis_t* height = &plan.axes[1]
     cdef const axis_t* width = &plan.axes[2]
-    cdef ptrdiff_t in_plane = height.input_size * width.input_size * leaves.storage
+    cdef ptrdiff_t in_plane = plan.in_plane * leaves.storage
     cdef ptrdiff_t out_plane = height.output_size * width.output_size * leaves.storage
     cdef ptrdiff_t stack_plane_size = planes.height * planes.width * leaves.value
     cdef ptrdiff_t result_plane = planes.result_rows * planes.result_columns
@@ -254,7 +256,7 @@ cdef ptrdiff_t forward_stacks(const void* job, char* scratch, ptrdiff_t begin, p
     cdef bint direct_result = planes.direct_result and leaves.store == NULL
     # Values that are converted are so together, in memory that is needed later, if they all have room.
     cdef ptrdiff_t plane_cells = height.input_size * width.input_size
-    cdef bint loads = leaves.across_stored == NULL and flat and (
+    cdef bint loads = leaves.across_stored == NULL and flat and plan.in_plane == plane_cells and (
         planes.stacked * plane_cells <= cells + planes_slack(plan) - 2 * PIECE)
     # The first pass is over elements as they are stored where these lie as rows do.
     cdef across_fn across

@@ -1,7 +1,10 @@
 # Every strategy, for each kind of call in the order in which they are asked; the first that fits is taken. The last
 # fits every call.
 
-cdef strategy_t FORWARD[5]
+cdef enum:
+    FORWARD_ROWS = 8
+
+cdef strategy_t FORWARD[FORWARD_ROWS]
 cdef strategy_t INDICES[5]
 cdef strategy_t MEANS[5]
 cdef strategy_t SCATTERED[3]
@@ -21,11 +24,14 @@ cdef inline strategy_t strategy_row(
     return strategy
 
 
-FORWARD[0] = strategy_row(b"flat", flat_fits, flat_tasks, flat_bytes, forward_flat)
-FORWARD[1] = strategy_row(b"stacks", stacks_fits, stacks_tasks, stacks_bytes, forward_stacks)
-FORWARD[2] = strategy_row(b"strips", strips_fits, strips_tasks, strips_bytes, forward_strips)
-FORWARD[3] = strategy_row(b"cores", cores_fits, cores_tasks, cores_bytes, forward_cores)
-FORWARD[4] = strategy_row(b"bands", fits_all, bands_tasks, bands_bytes, forward_bands)
+FORWARD[0] = strategy_row(b"bytes", bytes_fits, bytes_tasks, bytes_bytes, forward_bytes)
+FORWARD[1] = strategy_row(b"halves", halves_fits, halves_tasks, halves_bytes, forward_halves)
+FORWARD[2] = strategy_row(b"flat", flat_fits, flat_tasks, flat_bytes, forward_flat)
+FORWARD[3] = strategy_row(b"stacks", stacks_fits, stacks_tasks, stacks_bytes, forward_stacks)
+FORWARD[4] = strategy_row(b"running", running_fits, running_tasks, running_bytes, forward_running)
+FORWARD[5] = strategy_row(b"strips", strips_fits, strips_tasks, strips_bytes, forward_strips)
+FORWARD[6] = strategy_row(b"cores", cores_fits, cores_tasks, cores_bytes, forward_cores)
+FORWARD[7] = strategy_row(b"bands", fits_all, bands_tasks, bands_bytes, forward_bands)
 
 INDICES[0] = strategy_row(
     b"argmax_search", argmax_search_fits, argmax_search_tasks, argmax_search_bytes, search_windows)
@@ -53,7 +59,7 @@ cdef tuple names_of(const strategy_t* strategies, int count):
 
 
 STRATEGIES = {
-    "forward": names_of(FORWARD, 5),
+    "forward": names_of(FORWARD, FORWARD_ROWS),
     "indices": names_of(INDICES, 5),
     "mean_gradient": names_of(MEANS, 5),
     "gradient": names_of(SCATTERED, 3),

@@ -55,13 +55,27 @@ cdef inline void flip(
         flip_cells(<uint64_t*> dst, dst_row, <const uint64_t*> src, src_row, rows, columns)
 
 
+cdef extern from "c/means.h":
+    void mean_windows "pooling_mean_windows" (
+        float* dst, ptrdiff_t dst_row, const void** rows, ptrdiff_t taps, ptrdiff_t outputs, ptrdiff_t n, double* ends,
+        double factor) noexcept nogil
+
+
+cdef inline bint makes_means(const plan_t* plan, const leaves_t* leaves) noexcept nogil:
+    """Whether windows down columns are rounded to what the arrays hold before those along rows are made of them.
+
+    That is one rounding more; what is kept of a strip takes half the memory, and 101 x 101 half the time.
+    """
+    return leaves.mean_windows != NULL and plan.average and plan.uniform and 1 <= plan.divisor <= 9007199254740992.0
+
+
 cdef struct strip_t:
     # Output rows of a strip; the same in whole blocks; flipped input columns that are kept; outputs of a row that are
     # flipped back together, one of each channel.
     ptrdiff_t rows, padded_rows, kept, outputs
 
 
-cdef inline strip_t strip_of(const plan_t* plan) noexcept nogil:
+cdef inline strip_t strip_of(const plan_t* plan, bint means) noexcept nogil:
     cdef strip_t strip
     cdef ptrdiff_t taps = plan.axes[1].kernel_size
     cdef ptrdiff_t blocks
@@ -72,7 +86,7 @@ cdef inline strip_t strip_of(const plan_t* plan) noexcept nogil:
         if filled > best + 0.01:
             best = filled
             strip.rows = blocks * taps
-    strip.padded_rows = round_up(strip.rows, STRIP)
+    strip.padded_rows = round_up(strip.rows, MEANS_TOGETHER if means else STRIP)
     taps = plan.axes[2].kernel_size
     strip.outputs = max(STRIP // (taps * plan.inner), 1) * taps
     # A ring, in which what comes next does not reach those that windows still see.
@@ -83,19 +97,23 @@ cdef inline strip_t strip_of(const plan_t* plan) noexcept nogil:
 cdef inline ptrdiff_t strips_scratch(const plan_t* plan, const leaves_t* leaves) noexcept nogil:
     """Bytes for one thread: windows of a strip down its columns; those that are kept, flipped; windows along rows, and
     as they are stored; ends of blocks; padding; where lines begin; divisors."""
-    cdef strip_t strip = strip_of(plan)
+    cdef bint means = makes_means(plan, leaves)
+    cdef strip_t strip = strip_of(plan, means)
     cdef ptrdiff_t taps = max(plan.axes[1].kernel_size, plan.axes[2].kernel_size)
-    cdef ptrdiff_t columns = STRIP + strip.kept + 2 * strip.outputs * plan.inner + 1
-    cdef ptrdiff_t values = strip.padded_rows * columns + (taps + 1) * STRIP
-    return values * leaves.value + 2 * taps * <ptrdiff_t> sizeof(void*) + 3 * strip.padded_rows * 8 + 8 * 64
+    cdef ptrdiff_t columns = STRIP + strip.kept + (1 if means else 2) * strip.outputs * plan.inner
+    cdef ptrdiff_t values = strip.padded_rows * columns + max(strip.padded_rows, <ptrdiff_t> STRIP)
+    cdef ptrdiff_t others = 2 * taps * <ptrdiff_t> sizeof(void*) + 3 * strip.padded_rows * 8 + 8 * 64
+    return values * (leaves.storage if means else leaves.value) + (taps + 1) * STRIP * leaves.value + others
 
 
 cdef inline bint has_strips(const plan_t* plan, const leaves_t* leaves) noexcept nogil:
     """Whether these windows are made in strips. The answer must not depend on threads, since sums do depend on it."""
     cdef const axis_t* axis
     cdef int i
-    # Smaller values are flipped one by one, which costs more than a ladder.
-    if leaves.windows_stored == NULL or leaves.value < 4 or plan.inner > STRIP_CHANNELS:
+    if leaves.windows_stored == NULL or plan.inner > STRIP_CHANNELS:
+        return False
+    if leaves.value < 4 and not needs_cores(plan, leaves.value):
+        # Smaller values are flipped one by one, which costs more than a ladder, and less than cores.
         return False
     if plan.axes[0].kernel_size > 1 or plan.axes[0].adaptive:
         return False
@@ -110,9 +128,9 @@ cdef inline bint has_strips(const plan_t* plan, const leaves_t* leaves) noexcept
     return strips_scratch(plan, leaves) <= WORKING_BYTES
 
 
-cdef inline ptrdiff_t strips_of(const plan_t* plan) noexcept nogil:
+cdef inline ptrdiff_t strips_of(const plan_t* plan, bint means) noexcept nogil:
     """Number of strips of an outer element."""
-    return plan.axes[0].output_size * ceil_divide(plan.axes[1].output_size, strip_of(plan).rows)
+    return plan.axes[0].output_size * ceil_divide(plan.axes[1].output_size, strip_of(plan, means).rows)
 
 
 cdef inline char* take_scratch(char** memory, ptrdiff_t nbytes) noexcept nogil:
@@ -153,33 +171,43 @@ cdef ptrdiff_t forward_strips(const void* job, char* scratch, ptrdiff_t begin, p
     cdef const leaves_t* leaves = pooling.leaves
     cdef const axis_t* height = &plan.axes[1]
     cdef const axis_t* width = &plan.axes[2]
-    cdef strip_t strip = strip_of(plan)
-    cdef ptrdiff_t size = leaves.value
+    cdef bint means = makes_means(plan, leaves)
+    cdef strip_t strip = strip_of(plan, means)
+    cdef ptrdiff_t size = leaves.storage if means else leaves.value
     cdef ptrdiff_t column = strip.padded_rows
     cdef ptrdiff_t inner = plan.inner
     cdef ptrdiff_t columns = width.input_size * inner
-    cdef ptrdiff_t in_row = columns * leaves.storage
+    cdef ptrdiff_t in_row = plan.in_row * leaves.storage
     cdef ptrdiff_t out_row = width.output_size * inner * leaves.storage
-    cdef ptrdiff_t strips = strips_of(plan)
+    cdef ptrdiff_t strips = strips_of(plan, means)
     cdef ptrdiff_t taps = max(height.kernel_size, width.kernel_size)
     cdef char* slot = scratch
     cdef char* down = take_scratch(&scratch, column * STRIP * size)
     cdef char* flipped = take_scratch(&scratch, column * strip.kept * size)
     cdef char* pooled = take_scratch(&scratch, column * strip.outputs * inner * size)
-    cdef char* stored = take_scratch(&scratch, column * strip.outputs * inner * size)
-    cdef char* ends = take_scratch(&scratch, (taps + 1) * STRIP * size)
-    cdef char* padding = take_scratch(&scratch, column * size)
+    cdef char* stored = pooled if means else take_scratch(&scratch, column * strip.outputs * inner * size)
+    cdef char* ends = take_scratch(&scratch, (taps + 1) * STRIP * leaves.value)
+    cdef char* padding = take_scratch(&scratch, max(column, <ptrdiff_t> STRIP) * size)
     cdef const void** lines = <const void**> take_scratch(&scratch, 2 * taps * <ptrdiff_t> sizeof(void*))
     cdef double* divisors = <double*> take_scratch(&scratch, 3 * column * <ptrdiff_t> sizeof(double))
     cdef ptrdiff_t task, row, rows, stop, live, n, i, block, made, made_rows, output, outputs, at, channel
     cdef const char* plane
     cdef char* out
+    # Means of columns are a power of two smaller than their sums, which float might not hold.
+    cdef double smaller = 1
+    while smaller < <double> height.kernel_size:
+        smaller *= 2
     # Sums may be wider than what is stored, but zeros are zeros.
-    leaves.identity(padding, column, NULL)
+    if means:
+        memset(padding, 0, max(column, <ptrdiff_t> STRIP) * size)
+        # Rows behind the last one are summed as well, and should be numbers.
+        memset(down, 0, column * STRIP * size)
+    else:
+        leaves.identity(padding, column, NULL)
     for task in range(begin, end):
         row = task % strips * strip.rows
         rows = min(strip.rows, height.output_size - row)
-        plane = pooling.src + task // strips * height.input_size * in_row
+        plane = pooling.src + task // strips * plan.in_plane * leaves.storage
         out = pooling.dst + (task // strips * height.output_size + row) * out_row
         # Columns before `stop` have been made.
         stop = 0
@@ -202,8 +230,13 @@ cdef ptrdiff_t forward_strips(const void* job, char* scratch, ptrdiff_t begin, p
                             lines[i] = plane + at * in_row + stop * leaves.storage
                             # What comes next lies rows apart, where processors do not look for it.
                             fetch_ahead(<const char*> lines[i] + n * leaves.storage, n * leaves.storage)
-                    leaves.windows_stored(
-                        down + block * STRIP * size, STRIP, lines, height.kernel_size, made_rows, n, ends, NULL)
+                    if means:
+                        leaves.mean_windows(
+                            down + block * STRIP * size, STRIP, lines, height.kernel_size, made_rows, n,
+                            <double*> ends, 1 / smaller)
+                    else:
+                        leaves.windows_stored(
+                            down + block * STRIP * size, STRIP, lines, height.kernel_size, made_rows, n, ends, NULL)
                     block += made_rows
                 flip(flipped + stop % strip.kept * column * size, column, down, STRIP, column, n, size)
                 stop += n
@@ -217,13 +250,18 @@ cdef ptrdiff_t forward_strips(const void* job, char* scratch, ptrdiff_t begin, p
                     for i in range(width.kernel_size - 1 + n):
                         at = live + (block + i) * inner + channel
                         lines[i] = flipped + at % strip.kept * column * size if 0 <= at < columns else padding
-                    leaves.windows(
-                        pooled + (block * inner + channel) * column * size, inner * column, lines, width.kernel_size,
-                        n, column, ends, NULL)
+                    if means:
+                        leaves.mean_windows(
+                            pooled + (block * inner + channel) * column * size, inner * column, lines,
+                            width.kernel_size, n, column, <double*> ends, smaller / plan.divisor)
+                    else:
+                        leaves.windows(
+                            pooled + (block * inner + channel) * column * size, inner * column, lines,
+                            width.kernel_size, n, column, ends, NULL)
                 block += n
-            if plan.average:
+            if plan.average and not means:
                 divide_strip(plan, leaves, pooled, row, rows, column, output, outputs, divisors)
-            if leaves.store != NULL:
+            if leaves.store != NULL and not means:
                 leaves.store(stored, pooled, outputs * inner * column)
             flip(
                 out + output * inner * leaves.storage, width.output_size * inner,
@@ -237,7 +275,7 @@ cdef bint strips_fits(const call_t* call) noexcept nogil:
 
 
 cdef ptrdiff_t strips_tasks(const call_t* call) noexcept nogil:
-    return call.plan.outer * strips_of(call.plan)
+    return call.plan.outer * strips_of(call.plan, makes_means(call.plan, call.leaves))
 
 
 cdef ptrdiff_t strips_bytes(const call_t* call) noexcept nogil:

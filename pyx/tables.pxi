@@ -328,6 +328,48 @@ cdef void divide_each_trunc(
     divide_integers_each(row, divisors64, divisors32, n, TRUNC)
 
 
+cdef inline bint has_quick_quotients(double divisor) noexcept nogil:
+    """Whether c/running.h divides by this; powers of two are shifts."""
+    return 1 <= divisor <= 4194304.0 and divisor == <double> <int32_t> divisor and (
+        <int32_t> divisor & (<int32_t> divisor - 1)) != 0
+
+
+cdef void divide_short_half_even(int32_t* row, ptrdiff_t n, double divisor) noexcept nogil:
+    if has_quick_quotients(divisor):
+        quotients_half_even(row, n, <int32_t> divisor)
+    else:
+        divide_half_even(row, n, divisor)
+
+
+cdef void divide_short_half_up(int32_t* row, ptrdiff_t n, double divisor) noexcept nogil:
+    if has_quick_quotients(divisor):
+        quotients_half_up(row, n, <int32_t> divisor)
+    else:
+        divide_half_up(row, n, divisor)
+
+
+cdef void divide_short_floor(int32_t* row, ptrdiff_t n, double divisor) noexcept nogil:
+    if has_quick_quotients(divisor):
+        quotients_floor(row, n, <int32_t> divisor)
+    else:
+        divide_floor(row, n, divisor)
+
+
+cdef void divide_short_trunc(int32_t* row, ptrdiff_t n, double divisor) noexcept nogil:
+    if has_quick_quotients(divisor):
+        quotients_trunc(row, n, <int32_t> divisor)
+    else:
+        divide_trunc(row, n, divisor)
+
+
+cdef void enter_quick_quotients() noexcept:
+    """Quotients of sums of 32 bits by reciprocals, in the place of divisions."""
+    DIVIDE[0][width_of(4)] = <divide_fn> divide_short_half_even
+    DIVIDE[1][width_of(4)] = <divide_fn> divide_short_half_up
+    DIVIDE[2][width_of(4)] = <divide_fn> divide_short_floor
+    DIVIDE[3][width_of(4)] = <divide_fn> divide_short_trunc
+
+
 cdef void enter_roundings(sum_t* kind) noexcept:
     cdef int wide = width_of(sizeof(sum_t))
     DIVIDE[0][wide] = <divide_fn> divide_half_even[sum_t]
@@ -354,6 +396,8 @@ cdef void enter(value_t* kind, reducer_t* reducer, leaves_t* leaves) noexcept:
     if reducer_t is not total and sizeof(value_t) <= 8:
         leaves.windows = <windows_fn> windows_as[value_t, reducer_t]
     leaves.windows_stored = leaves.windows
+    leaves.mean_windows = NULL
+    leaves.exchange = NULL
     leaves.pick = NULL
     if value_t is float:
         if PICKS:
@@ -364,6 +408,11 @@ cdef void enter(value_t* kind, reducer_t* reducer, leaves_t* leaves) noexcept:
     leaves.divide_each = NULL
     leaves.settle = NULL
     leaves.overlaps = reducer_t is not total
+    leaves.turn = -1
+    if value_t is uint8_t and reducer_t is not total:
+        leaves.turn = 0 if reducer_t is greatest else 255
+    if value_t is int8_t and reducer_t is not total:
+        leaves.turn = 128 if reducer_t is greatest else 127
     if reducer_t is total:
         if value_t is float or value_t is double:
             leaves.divide = <divide_fn> divide[value_t]
@@ -477,6 +526,19 @@ cdef void enter_long_halves(int number, ptrdiff_t storage, convert_fn load, conv
     enter_gradient(<double*> NULL, number)
 
 
+cdef inline exchange_fn exchange_of(integer_t* kind) noexcept:
+    if integer_t is int8_t:
+        return <exchange_fn> exchange_int8
+    elif integer_t is uint8_t:
+        return <exchange_fn> exchange_uint8
+    elif integer_t is int16_t:
+        return <exchange_fn> exchange_int16
+    elif integer_t is uint16_t:
+        return <exchange_fn> exchange_uint16
+    else:
+        return NULL
+
+
 cdef void enter_integer(integer_t* kind, int number) noexcept:
     enter_order(kind, number)
     if integer_t is int64_t or integer_t is uint64_t:
@@ -485,8 +547,10 @@ cdef void enter_integer(integer_t* kind, int number) noexcept:
         enter_wide(<int64_t*> NULL, kind, <convert_fn> store_integers[integer_t, int64_t], &LEAVES[TOTAL][number])
     if sizeof(integer_t) < 4:
         enter_wide(<int32_t*> NULL, kind, <convert_fn> store_integers[integer_t, int32_t], &SHORT_SUMS[1][number])
+        SHORT_SUMS[1][number].exchange = exchange_of(kind)
     if sizeof(integer_t) < 2:
         enter_wide(<int16_t*> NULL, kind, <convert_fn> store_integers[integer_t, int16_t], &SHORT_SUMS[0][number])
+        SHORT_SUMS[0][number].turn = 128 if integer_t is int8_t else 0
 
 
 cdef void enter_all() noexcept:
@@ -506,6 +570,7 @@ cdef void enter_all() noexcept:
     enter_roundings(<int32_t*> NULL)
     enter_roundings(<int64_t*> NULL)
     enter_roundings(<int128_t*> NULL)
+    enter_quick_quotients()
     enter_half(
         FLOAT16, <convert_fn> load_float16_nan_above, <convert_fn> load_float16_nan_below,
         <fill_fn> float16_none_greatest, <fill_fn> float16_none_smallest)
@@ -522,6 +587,7 @@ cdef void enter_all() noexcept:
     enter(<double*> NULL, <total*> NULL, &LEAVES[TOTAL][FLOAT64])
     enter_wide(<double*> NULL, <float*> NULL, <convert_fn> narrow_double, &LEAVES[TOTAL][FLOAT32_AS_64])
     LEAVES[TOTAL][FLOAT32_AS_64].divide = <divide_fn> scale_double
+    LEAVES[TOTAL][FLOAT32_AS_64].mean_windows = <mean_windows_fn> mean_windows
     enter_numbers(<float16_t*> NULL, <convert_fn> store_float16_numbers, FLOAT16)
     enter_numbers(<bfloat16_t*> NULL, <convert_fn> store_bfloat16_numbers, BFLOAT16)
     enter_numbers(<float*> NULL, <convert_fn> store_numbers[float], FLOAT32)

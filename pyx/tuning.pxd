@@ -36,11 +36,14 @@ cdef enum:
     SERIAL_FRACTIONAL = 48_000
 
     # --- caches ---
-    # A call that moves more bytes than this finds no more than a share of its data in the last-level cache, which
-    # others use as well; indices are streamed then.
-    CACHED_BYTES = 16_000_000
-    # Results of windows that slide row by row are streamed from here on: they are read again sooner than indices are.
-    CACHED_RESULT_BYTES = 32_000_000
+    # The last-level cache of a processor that reports none, and the smallest and largest that is believed: caches of
+    # several parts are reported as one, and others use them as well. Results of windows that slide row by row are
+    # streamed by calls that move more bytes than the cache holds.
+    USUAL_CACHE = 1 << 25
+    LEAST_CACHE = 1 << 23
+    MOST_CACHE = 1 << 27
+    # Indices are streamed by calls that move more than this part of it: they are not read again as soon as results are.
+    CACHE_BY_INDICES = 2
 
     # --- bands ---
     # Cells of a band of windows.
@@ -81,6 +84,27 @@ cdef enum:
     # Most channels of a pixel there; vectors are full of more channels as they lie.
     STRIP_CHANNELS = 4
     MOST_TAPS = 512
+    # Values of a row whose windows' means are made together, of rows that need not fill a strip.
+    MEANS_TOGETHER = 16
+
+    # --- running sums ---
+    # Taps on one axis from which on sums of small integers are made from those of the window before; cells of the rows
+    # that are worked on, unless windows are longer than a quarter of that.
+    RUNNING_TAPS = 12
+    # The same of windows of a single row or column, whose sums may be of 16 bits otherwise; and values of a cell that
+    # make it a row.
+    RUNNING_LINE_TAPS = 32
+    RUNNING_WIDTH = 256
+    RUNNING_CELLS = 4096
+
+    # --- bytes ---
+    # Rows and bytes of a tile of windows over bytes, whose combined rows are 64 KiB.
+    BYTE_ROWS = 32
+    BYTE_COLUMNS = 2048
+    # Fewest bytes of a row of such windows, and of the result where 2 x 2 are averaged: a row takes some nanoseconds to
+    # begin, which narrow planes that lie in a stack do not.
+    FEWEST_BYTES = 64
+    FEWEST_HALVES = 32
 
     # --- cores ---
     # Most bytes that a thread works in before windows are made of cores, which for windows of 9 to 31 taps over many
@@ -187,8 +211,17 @@ cdef enum:
     # once. Channels of pixels that are added up as they lie.
     MOST_POWERS = 4
     PIXEL_CHANNELS = 16
+    # Elements of a part of a map whose norm is made of parts; those are part of what the sum means.
+    NORM_PART = 1 << 16
     # Norms that are kept while gradients are made, of windows that reach into several parts of a plane.
     MOST_NORMS = 1 << 15
+
+    # --- regions ---
+    # Cells of half precision that are converted in one go where channels are laid side by side, bins that are held
+    # until they are written, and bytes of the samples of all regions.
+    LANES_AT_ONCE = 256
+    LANES_HELD = 256
+    LANES_GRIDS = 1 << 20
 
     # --- blurs, fractional pooling, unpooling ---
     # Cells of a segment of a row, and values of a cell that are made together.

@@ -8,8 +8,25 @@ ctypedef ptrdiff_t (*unpool_fn)(
 ) noexcept nogil
 
 
+cdef struct windows_t:
+    # For each of three axes: windows, cells of the map, cells of a window and between two, and padding in front.
+    ptrdiff_t count[3]
+    ptrdiff_t size[3]
+    ptrdiff_t taps[3]
+    ptrdiff_t step[3]
+    ptrdiff_t begin[3]
+
+
+ctypedef bint (*apart_fn)(
+    void* dst, const void* src, const int64_t* index, char* taken, const windows_t* windows, ptrdiff_t inner
+) noexcept nogil
+
+
 cdef struct unpool_t:
     unpool_fn run
+    # NULL unless the windows that the indices come from lie apart.
+    apart_fn run_apart
+    windows_t windows
     char* dst
     const char* src
     const int64_t* index
@@ -141,6 +158,123 @@ cdef ptrdiff_t fetch(
     return bad
 
 
+cdef inline bint strays_from_windows(
+    const int64_t* index, ptrdiff_t first, ptrdiff_t stop, ptrdiff_t inner, const uint32_t* lines,
+    const ptrdiff_t count, const windows_t* windows,
+) noexcept nogil:
+    """Whether an index of windows `first` to `stop` of a row, all of them inside the map, lies in none of its lines.
+
+    Cells of the map are fewer than 2**31, so that 32 bits tell them apart, once no index has any bit above these.
+    """
+    cdef uint32_t taps = <uint32_t> windows.taps[2]
+    cdef uint32_t strays = 0
+    cdef uint64_t bits = 0
+    cdef uint32_t left, cell, inside
+    cdef ptrdiff_t x, c, i
+    for x in range(first, stop):
+        left = <uint32_t> (x * windows.step[2] - windows.begin[2])
+        for c in range(inner):
+            bits |= <uint64_t> index[x * inner + c]
+            cell = <uint32_t> index[x * inner + c] - left
+            inside = 0
+            for i in range(count):
+                inside |= cell - lines[i] < taps
+            strays |= inside ^ 1
+    return strays != 0 or bits >> 31 != 0
+
+
+cdef bint strays_at_border(
+    const int64_t* index, ptrdiff_t first, ptrdiff_t stop, ptrdiff_t inner, const uint32_t* lines, ptrdiff_t count,
+    const windows_t* windows,
+) noexcept nogil:
+    """The same for windows that reach over the ends of rows."""
+    cdef ptrdiff_t x, c, i, left, low, high
+    cdef bint inside
+    for x in range(first, stop):
+        left = x * windows.step[2] - windows.begin[2]
+        low = max(left, 0)
+        high = min(left + windows.taps[2], windows.size[2])
+        for c in range(inner):
+            inside = False
+            for i in range(count):
+                inside |= <ptrdiff_t> lines[i] + low <= index[x * inner + c] < <ptrdiff_t> lines[i] + high
+            if not inside:
+                return True
+    return False
+
+
+cdef inline bint strays_of_row(
+    const int64_t* index, ptrdiff_t first, ptrdiff_t stop, ptrdiff_t inner, const uint32_t* lines, ptrdiff_t count,
+    const windows_t* windows,
+) noexcept nogil:
+    """As `strays_from_windows`, for the numbers of lines that are common."""
+    if inner > 1:
+        return strays_from_windows(index, first, stop, inner, lines, count, windows)
+    if count == 1:
+        return strays_from_windows(index, first, stop, 1, lines, 1, windows)
+    if count == 2:
+        return strays_from_windows(index, first, stop, 1, lines, 2, windows)
+    if count == 4:
+        return strays_from_windows(index, first, stop, 1, lines, 4, windows)
+    return strays_from_windows(index, first, stop, 1, lines, count, windows)
+
+
+cdef inline void fetch_row(
+    bits_t* dst, const bits_t* src, const int64_t* index, ptrdiff_t n, ptrdiff_t inner
+) noexcept nogil:
+    cdef ptrdiff_t x, c
+    if inner == 1:
+        for x in range(n):
+            dst[x] = src[index[x]]
+        return
+    for x in range(n):
+        for c in range(inner):
+            dst[x * inner + c] = src[index[x * inner + c] * inner + c]
+
+
+cdef bint fetch_apart(
+    bits_t* dst, const bits_t* src, const int64_t* index, char* taken, const windows_t* windows, ptrdiff_t inner
+) noexcept nogil:
+    """``dst[x, c] = src[index[x, c], c]`` if each index lies in the window that it comes from; else False.
+
+    These windows share no cell, so that no two indices name the same.
+    """
+    cdef uint32_t lines[9]
+    cdef ptrdiff_t row = windows.count[2] * inner
+    cdef ptrdiff_t first = min(ceil_divide(windows.begin[2], windows.step[2]), windows.count[2])
+    cdef ptrdiff_t stop = windows.size[2] + windows.begin[2] - windows.taps[2]
+    cdef ptrdiff_t front, top, d, h, z, y, count
+    stop = max(first, min(windows.count[2], stop // windows.step[2] + 1)) if stop >= 0 else first
+    for front in range(windows.count[0]):
+        for top in range(windows.count[1]):
+            if is_stopped(taken, 2 * row):
+                return True
+            count = 0
+            for d in range(windows.taps[0]):
+                z = front * windows.step[0] - windows.begin[0] + d
+                if not 0 <= z < windows.size[0]:
+                    continue
+                for h in range(windows.taps[1]):
+                    y = top * windows.step[1] - windows.begin[1] + h
+                    if 0 <= y < windows.size[1]:
+                        lines[count] = <uint32_t> ((z * windows.size[1] + y) * windows.size[2])
+                        count += 1
+            if (
+                strays_of_row(index, first, stop, inner, lines, count, windows)
+                or strays_at_border(index, 0, first, inner, lines, count, windows)
+                or strays_at_border(index, stop, windows.count[2], inner, lines, count, windows)
+            ):
+                return False
+            fetch_row(dst, src, index, windows.count[2], inner)
+            index += row
+            dst += row
+    return True
+
+
+cdef apart_fn apart_of(bits_t* kind) noexcept:
+    return <apart_fn> fetch_apart[bits_t]
+
+
 cdef unpool_fn unpool_of(bits_t* kind, bint backward) noexcept:
     return <unpool_fn> fetch[bits_t] if backward else <unpool_fn> place[bits_t]
 
@@ -151,6 +285,10 @@ cdef ptrdiff_t unpool_maps(const void* job, char* taken, ptrdiff_t begin, ptrdif
     cdef ptrdiff_t outer, at, bad
     for outer in range(begin, end):
         at = outer * task.pooled * task.inner
+        if task.run_apart != NULL and task.run_apart(
+            task.dst + outer * task.to, task.src + outer * task.of, task.index + at, taken, &task.windows, task.inner
+        ):
+            continue
         bad = task.run(
             task.dst + outer * task.to, task.src + outer * task.of, task.index + at, taken, task.pooled, task.cells,
             task.inner)
@@ -159,9 +297,28 @@ cdef ptrdiff_t unpool_maps(const void* job, char* taken, ptrdiff_t begin, ptrdif
     return -1
 
 
+cdef bint lie_apart(unpool_t* job, windows) except -1:
+    """Read the windows that indices come from, and say whether no two of them share a cell."""
+    cdef windows_t* laid = &job.windows
+    cdef bint apart = job.cells < <ptrdiff_t> 1 << 31
+    cdef int i
+    for i in range(3):
+        laid.count[i], laid.size[i], laid.taps[i], laid.step[i], laid.begin[i] = windows[i]
+        apart &= (
+            0 <= laid.begin[i] < <ptrdiff_t> 1 << 31 and 0 < laid.count[i] < <ptrdiff_t> 1 << 31
+            and 0 < laid.taps[i] <= laid.step[i] < <ptrdiff_t> 1 << 31)
+    if (
+        checked_size((laid.count[0], laid.count[1], laid.count[2])) != job.pooled
+        or checked_size((laid.size[0], laid.size[1], laid.size[2])) != job.cells
+    ):
+        raise ValueError("the windows of indices have other sizes than what they are indices of")
+    # More lines would take longer than to mark cells.
+    return apart and laid.taps[0] * laid.taps[1] <= MOST_LINES
+
+
 def unpool(
     src, indices, dst, ptrdiff_t outer, ptrdiff_t pooled, ptrdiff_t cells, ptrdiff_t inner, ptrdiff_t itemsize,
-    bint backward=False, ptrdiff_t threads=1,
+    bint backward=False, ptrdiff_t threads=1, windows=None,
 ):
     """Put each element of `src` where its index says, or bring gradients back from there.
 
@@ -174,6 +331,9 @@ def unpool(
         Bytes of an element: 1, 2, 4 or 8.
     threads : int
         At most this many.
+    windows : sequence of three tuples, optional
+        The windows that indices came from, on three axes: their number, cells of the map, of a window and from one to
+        the next, and the padding in front. Gradients are faster by them; indices may lie elsewhere.
 
     Returns
     -------
@@ -183,14 +343,19 @@ def unpool(
     cdef unpool_t job
     cdef ptrdiff_t small = checked_size((pooled, inner)) * itemsize
     cdef ptrdiff_t large = checked_size((cells, inner)) * itemsize
+    cdef apart_fn run_apart
     if itemsize == 1:
         job.run = unpool_of(<uint8_t*> NULL, backward)
+        run_apart = apart_of(<uint8_t*> NULL)
     elif itemsize == 2:
         job.run = unpool_of(<uint16_t*> NULL, backward)
+        run_apart = apart_of(<uint16_t*> NULL)
     elif itemsize == 4:
         job.run = unpool_of(<uint32_t*> NULL, backward)
+        run_apart = apart_of(<uint32_t*> NULL)
     elif itemsize == 8:
         job.run = unpool_of(<uint64_t*> NULL, backward)
+        run_apart = apart_of(<uint64_t*> NULL)
     else:
         raise ValueError("these kernels do not know elements of this size")
     job.pooled = pooled
@@ -198,6 +363,7 @@ def unpool(
     job.inner = inner
     job.to = small if backward else large
     job.of = large if backward else small
+    job.run_apart = run_apart if backward and windows is not None and lie_apart(&job, windows) else NULL
     cdef Buffer source = Buffer(src, checked_size((outer, job.of)))
     cdef Buffer index = Buffer(indices, checked_size((outer, pooled, inner)) * 8)
     cdef Buffer target = Buffer(dst, checked_size((outer, job.to)), True)

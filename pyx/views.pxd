@@ -5,7 +5,7 @@ cdef extern from "c/views.h" nogil:
     int MOST_AXES "POOLING_MOST_AXES"
     ctypedef struct view_t "pooling_view_t":
         int axes, across
-        ptrdiff_t itemsize, together, tiles, tasks
+        ptrdiff_t itemsize, together, tasks
     void lay_view "pooling_lay_view"(
         view_t* view, int axes, const ptrdiff_t* sizes, const ptrdiff_t* steps, ptrdiff_t itemsize)
     void gather "pooling_gather"(const view_t* view, char* dst, const char* src, ptrdiff_t begin, ptrdiff_t end)
@@ -21,8 +21,9 @@ cdef struct maps_t:
     # Sizes and steps of the two axes that count maps; 1 and 0 where there are fewer.
     ptrdiff_t outer_sizes[2]
     ptrdiff_t outer_steps[2]
-    # Whether each map lies as kernels read it; whether neighbours in memory are elements of different maps.
-    bint lying, crossed
+    # Whether each map lies as kernels read it, or each row of its first axis does; whether neighbours in memory are
+    # elements of different maps.
+    bint lying, rows_lying, crossed
 
 
 cdef inline const char* map_at(const maps_t* maps, ptrdiff_t number) noexcept nogil:

@@ -1,5 +1,6 @@
 # Pooling of arrays that do not lie side by side: each task copies some maps, or some rows of one, into its scratch
-# memory, and pools them from there, in the caches. No copy of the whole array is made.
+# memory, and pools them from there, in the caches. No copy of the whole array is made. Maps whose rows only lie apart,
+# as those of a crop do, are pooled where they lie.
 
 cdef struct viewed_t:
     const maps_t* maps
@@ -39,6 +40,7 @@ cdef bint cut_plan(const plan_t* plan, ptrdiff_t maps, ptrdiff_t count, plan_t* 
     axis.input_size = axis.input_size // maps * count
     axis.output_size = axis.input_size
     axis.end = axis.input_size
+    part.in_plane = axis.input_size * part.in_row
     return True
 
 
@@ -129,6 +131,50 @@ cdef ptrdiff_t view_slabs(const void* job, char* scratch, ptrdiff_t begin, ptrdi
     return -1
 
 
+cdef bint lay_apart(
+    const plan_t* plan, const leaves_t* leaves, const maps_t* maps, const strategy_t* strategy, plan_t* apart
+) noexcept nogil:
+    """Make the plan of maps whose rows and planes lie apart, so that they are pooled where they lie; return whether
+    they can be."""
+    cdef const axis_t* height = &plan.axes[1]
+    cdef const axis_t* width = &plan.axes[2]
+    cdef planes_t* planes = &apart.planes
+    cdef ptrdiff_t row = maps.steps[0]
+    cdef ptrdiff_t plane = maps.outer_steps[1] if maps.outer_sizes[1] > 1 else maps.outer_steps[0]
+    if maps.count == 1:
+        plane = maps.sizes[0] * row
+    if (
+        strategy.work != forward_bands and strategy.work != forward_stacks and strategy.work != forward_strips
+        or maps.axes < 2 or not maps.rows_lying or plan.outer != maps.count or maps.sizes[0] != height.input_size
+        or plan.axes[0].input_size != 1 or plan.axes[0].output_size != 1 or plan.axes[0].has_empty
+        or maps.nbytes != height.input_size * width.input_size * plan.inner * maps.itemsize
+        or row < maps.nbytes // height.input_size or plane < (height.input_size - 1) * row + (
+            maps.nbytes // height.input_size)
+        or (min(maps.outer_sizes[0], maps.outer_sizes[1]) > 1
+            and maps.outer_steps[0] != maps.outer_sizes[1] * maps.outer_steps[1])
+    ):
+        return False
+    apart[0] = plan[0]
+    apart.in_row = row // maps.itemsize
+    apart.in_plane = plane // maps.itemsize
+    if planes.stacked and planes.direct:
+        # Such a buffer no longer lies there: a stack is made of combined rows, in the same order.
+        if planes.divisors != NULL:
+            return False
+        planes.direct = False
+        if leaves.across_stored == NULL:
+            return True
+        planes.gather = True
+        planes.height = height.output_size * height.stride
+        planes.width = round_up(round_up(planes.columns, width.stride), 8 if width.stride == 2 else 8 * width.stride)
+        planes.margin = planes.columns < reach_of(width)
+        planes.result_rows = height.output_size
+        planes.result_columns = planes.width // width.stride
+        planes.direct_result = planes.result_columns == width.output_size
+        planes.stacked = max(1, STACK_CELLS // (planes.height * planes.width))
+    return True
+
+
 cdef inline ptrdiff_t maps_together(const maps_t* maps, ptrdiff_t threads) noexcept nogil:
     """Maps of a task: as many as stay in a cache, and as few as let every thread have several tasks; 0 if a map is too
     large."""
@@ -192,12 +238,17 @@ cdef int pool_maps_into(
     cdef call_t call
     cdef const strategy_t* strategy
     cdef viewed_t viewed
+    cdef plan_t apart
     cdef ptrdiff_t held
-    lay_forward(plan, reducer, kind, rounding, NULL, dst, &viewed.forward, &leaves)
-    # What lies ahead in memory is not what comes next.
-    viewed.forward.fetches = False
+    lay_forward(plan, reducer, kind, rounding, maps.begin, dst, &viewed.forward, &leaves)
     call = forward_call(&plan.plan, &leaves)
     strategy = choose(FORWARD, &call)
+    if lay_apart(&plan.plan, &leaves, maps, strategy, &apart):
+        call.plan = viewed.forward.plan = &apart
+        share(strategy.work, &viewed.forward, strategy.tasks(&call), strategy.scratch(&call), threads)
+        return 1
+    # What lies ahead in memory is not what comes next.
+    viewed.forward.fetches = False
     viewed.maps = maps
     viewed.work = strategy.work
     viewed.written = plan.written // maps.count * leaves.storage
@@ -211,6 +262,10 @@ cdef int pool_maps_into(
         share(
             view_maps, &viewed, ceil_divide(maps.count, viewed.together), viewed.scratch + held, threads)
         return 1
+    if strategy.work == forward_bytes or strategy.work == forward_halves:
+        # Slabs are whole bands.
+        strategy = &FORWARD[FORWARD_ROWS - 1]
+        viewed.work = strategy.work
     if strategy.work == forward_bands and lay_slabs(&plan.plan, maps, threads, &viewed):
         viewed.scratch = round_up(strategy.scratch(&call), 64)
         held = MOST_VIEWED_BYTES + 64 if viewed.copies else 0
@@ -234,7 +289,7 @@ cdef int find_maps_into(
         return 0
     if not lay_parts(&plan.plan, maps, threads, &viewed):
         return 0
-    argmax.streams = plan.read * argmax.storage + plan.written * (argmax.storage + 8) > CACHED_BYTES
+    argmax.streams = streams_indices(plan, argmax.storage)
     viewed.maps = maps
     viewed.work = strategy.work
     viewed.written = plan.written // maps.count * argmax.storage

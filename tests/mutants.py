@@ -561,7 +561,7 @@ MUTANTS: tuple[Mutant, ...] = (
     Mutant(
         "rows begin where columns of another map do",
         "pyx/fractional.pxi",
-        "height_starts = task.starts[1] + plane * «task.output_size[1]»",
+        "return task.starts[axis] + plane * «task.output_size[axis]»",
         "task.output_size[2]",
         "test_fractional",
     ),
@@ -578,6 +578,27 @@ MUTANTS: tuple[Mutant, ...] = (
         "dst[at] = «0 if taken[to] else src[to]»",
         "src[to]",
         "test_unpooling",
+    ),
+    Mutant(
+        "samples of columns place rows",
+        "pyx/fractional.pxi",
+        "task.sample_of[i] = i if axes == 3 else «max(2 - i, 0)» % axes",
+        "i",
+        "test_fractional",
+    ),
+    Mutant(
+        "windows over the end of a row go on in the next one",
+        "pyx/unpooling.pxi",
+        "high = «min(left + windows.taps[2], windows.size[2])»",
+        "left + windows.taps[2]",
+        "test_unpool_windows",
+    ),
+    Mutant(
+        "lanes forget a NaN",
+        "pyx/c/regions.h",
+        "missing[p] |= «value != value»;",
+        "value < value",
+        "test_region_lanes",
     ),
     # --- the team ---
     Mutant(

@@ -5,6 +5,7 @@ from __future__ import annotations
 import hashlib
 import json
 import math
+import tracemalloc
 from collections.abc import Callable
 from fractions import Fraction
 from typing import Any
@@ -595,3 +596,126 @@ def test_graphs_of_layers_give_the_same(func: str, layer: Callable[[int], Any], 
     np.testing.assert_allclose(ours, theirs, rtol=1e-5, atol=1e-5)
     if func in ("max", "min"):
         assert_same(ours, theirs)
+
+
+@pytest.mark.parametrize("dtype", INTEGERS)
+@pytest.mark.parametrize("size", [(1, 2, 2), (2, 2, 2), (1, 4, 2), (4, 1, 2)])
+def test_modes_of_pairs_of_columns_are_those_of_the_twin(dtype: str, size: tuple[int, ...]) -> None:
+    random = np.random.default_rng(0)
+    limits = np.iinfo(dtype)
+    for count in (1, 2, 3, 4, 9):
+        values = np.array([limits.max, limits.min, 0, 1, limits.max - 1, 2, 3, 4, limits.min + 1], dtype)[:count]
+        # Also rows that are longer than what is done at once, and blocks that are cut on each axis.
+        for shape in ((4, 4, 300), (5, 7, 39)):
+            assert_as_twin(values[random.integers(0, count, shape)], size, "mode")
+
+
+def test_rows_of_all_lengths_and_places_are_read_to_their_end() -> None:
+    for columns in (1, 2, 3, 255, 256, 257, 511, 512, 513, 1030):
+        for dtype in ("uint8", "uint16", "float32", "float64"):
+            x = numbers((4, columns + 3), dtype, columns)[:, 3:]
+            for size in ((2, 2), (4, 2), (1, 2)):
+                assert_as_twin(x, size, "mean")
+                if dtype == "float32":
+                    assert_as_twin(x, size, "mean", nodata=x.flat[0].item())
+
+
+@pytest.mark.parametrize("func", ["rms", "std", "var"])
+def test_a_block_is_added_in_the_same_order_whatever_else_the_array_has(func: str) -> None:
+    # A partial block of one column, alone or behind others, has its elements in the same order.
+    for shape, size in (((40, 9), (40, 4)), ((9, 40), (4, 40)), ((3, 5, 7), (3, 2, 3))):
+        x = random_array(shape, np.float64)
+        together = pooling.block_reduce(x, size, func)
+        for axis, block in enumerate(size):
+            start = (shape[axis] - 1) // block * block
+            part = (slice(None),) * axis + (slice(start, None),)
+            assert_same_bytes(
+                pooling.block_reduce(np.ascontiguousarray(x[part]), size, func),
+                together[(*part[:-1], slice(-1, None))],
+            )
+
+
+def test_masked_arrays_need_no_nodata_to_be_masked() -> None:
+    x = np.ma.MaskedArray(np.arange(4, dtype=np.uint8), [1, 1, 0, 0])
+    result = pooling.block_reduce(x, 2, weights=np.ones(4))
+    assert result.tolist() == [None, 2]
+    unmasked = np.ma.MaskedArray(np.array([1, 2, 3, 4]))
+    assert pooling.block_reduce(unmasked, 2, weights=[0, 0, 1, 1]).tolist() == [None, 4]
+    out = np.empty(2, np.uint8)
+    into = pooling.block_reduce(x, 2, out=out)
+    assert into.tolist() == [None, 2]
+    assert np.shares_memory(into.data, out)
+    weights = np.ma.MaskedArray(np.ones(4), [0, 1, 0, 0])
+    assert pooling.block_reduce(np.array([1.0, 9.0, 2.0, 4.0]), 2, weights=weights).tolist() == [1.0, 3.0]
+
+
+def test_a_sum_that_does_not_fit_is_no_fault_of_a_block_that_becomes_nodata() -> None:
+    most = 2**63 - 1
+    x = np.array([most, most, 7, 1, 1, 1, most, 7])
+    assert pooling.block_reduce(x, 3, "sum", nodata=7, min_valid=0.9).tolist() == [7, 3, 7]
+    masked = np.ma.MaskedArray(x, x == 7)
+    assert pooling.block_reduce(masked, 3, "sum", min_valid=0.9).tolist() == [None, 3, None]
+    with pytest.raises(ValueError, match=r"the sum of the block \(0,\) does not fit"):
+        pooling.block_reduce(x, 3, "sum", nodata=7, min_valid=0.5)
+    # The last block, which is partial, has a share of its own.
+    with pytest.raises(ValueError, match=r"the sum of the block \(1,\) does not fit"):
+        pooling.block_reduce(np.array([1, 1, 1, most, most]), 3, "sum", nodata=7, min_valid=0.9)
+
+
+@pytest.mark.parametrize("dtype", FLOATS)
+def test_first_elements_keep_their_sign_of_zero(dtype: str) -> None:
+    x = np.array([-0.0, 1.0, 0.0, -0.0, 9.0, -0.0, np.nan, 1.0]).astype(random_array((1,), dtype).dtype)
+    for arguments in ({}, {"nodata": 9.0}):
+        result = pooling.block_reduce(x, 2, "first", **arguments).astype(np.float64)
+        assert np.signbit(result[:3]).tolist() == [True, False, bool(arguments)]
+        assert np.isnan(result[3])
+    masked = pooling.block_reduce(np.ma.MaskedArray(x, [1, 0, 1, 0, 1, 0, 1, 0]), 2, "first")
+    assert np.signbit(masked.data.astype(np.float64)).tolist() == [False, True, True, False]
+
+
+def test_sums_of_floats_beyond_float64_are_infinite_and_so_are_their_means() -> None:
+    x = np.array([1.5e308, 1.5e308, -1.5e308, -1.5e308])
+    assert pooling.block_reduce(x, 2, "sum").tolist() == [np.inf, -np.inf]
+    assert pooling.block_reduce(x, 2).tolist() == [np.inf, -np.inf]
+    assert pooling.block_reduce(np.full(4, 3e38, np.float32), 4).tolist() == [np.float32(3e38)]
+    # Deviations are scaled, and a median divides first.
+    assert np.isfinite(pooling.block_reduce(x, 4, "rms")).all()
+    assert np.isfinite(pooling.block_reduce(x, 2, "median")).all()
+
+
+def test_nodata_of_more_than_a_number_is_refused_in_a_sentence() -> None:
+    with pytest.raises(TypeError, match="block_reduce: nodata="):
+        pooling.block_reduce(np.ones(4, np.float32), 2, nodata=np.array([0.0]))
+
+
+def test_weights_that_hold_for_all_rows_take_no_memory_of_their_own() -> None:
+    x = random_array((2048, 512), np.float32)
+    row = np.random.default_rng(0).integers(0, 9, 512).astype(np.uint8)
+    expected = pooling.block_reduce(
+        x, 4, weights=np.ascontiguousarray(np.broadcast_to(row.astype(np.float64), x.shape))
+    )
+    tracemalloc.start()
+    result = pooling.block_reduce(x, 4, weights=np.broadcast_to(row, x.shape))
+    most = tracemalloc.get_traced_memory()[1]
+    tracemalloc.stop()
+    assert_same_bytes(result, expected)
+    # As float64 they would take 8 MiB.
+    assert most < 1 << 20
+
+
+@pytest.mark.parametrize("func", ["mean", "max", "median", "range", "sum"])
+def test_masked_results_are_filled_as_their_arrays_are(func):
+    array = np.ma.masked_equal(np.array([-1, -1, 3, 5, 7, 9, -1, -1], np.int16), -1)
+    for result in (pooling.block_reduce(array, 2, func), *pooling.pyramid(array, 2, 1, func)):
+        assert result.fill_value == -1
+        assert result.filled()[0] == -1
+    plain = np.ma.MaskedArray(np.ones(4, np.float32), [1, 1, 0, 0])
+    assert np.float32(pooling.block_reduce(plain, 2, func).fill_value) == np.float32(1e20)  # NumPy's own
+
+
+def test_a_filling_number_that_no_result_can_be_is_left():
+    filled = np.ma.MaskedArray(np.ones(4), [1, 1, 0, 0], fill_value=np.nan)
+    assert np.isnan(pooling.block_reduce(filled, 2).filled()[0])
+    counts = pooling.block_reduce(filled, 2, "count")
+    assert counts.dtype.kind in "iu"
+    assert counts.tolist() == [0, 2]

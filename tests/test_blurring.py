@@ -265,6 +265,52 @@ def test_there_is_one_rounding(dtype: str) -> None:
         )
 
 
+@pytest.mark.parametrize("mode", ["reflect", "replicate", "zeros"])
+@pytest.mark.parametrize("stride", [1, 2])
+@pytest.mark.parametrize("taps", [3, 5])
+def test_long_rows_of_floats_are_blurred_with_one_rounding(taps: int, stride: int, mode: Any) -> None:
+    """Filters that have loops of their own: rows of one segment, of several, and of a last one of a few results."""
+    for height, width in ((taps, taps), (4 * stride + 1, taps + 4), (4 * stride, 31), (3, 262 * stride)):
+        x = random_array((1, 1, height, width), np.float32, width)
+        result = pooling.blur_pool2d(x, taps, stride, padding_mode=mode)
+        np.testing.assert_array_equal(result, reference.blur_pool2d(x, taps, stride, padding_mode=mode))
+
+
+@pytest.mark.parametrize("mode", ["reflect", "replicate", "zeros"])
+@pytest.mark.parametrize("stride", [1, 2, (1, 2), 3])
+@pytest.mark.parametrize("taps", [3, 5, (3, 5)])
+def test_planes_and_pixels_have_the_same_bits(taps: Any, stride: Any, mode: Any) -> None:
+    """Whatever loops make them, of numbers of any size, of zeros of both signs, infinities and NaN."""
+    random = np.random.default_rng(0)
+    for shape in ((2, 3, 9, 11), (1, 2, 13, 40), (1, 1, 5, 600), (2, 1, 22, 533), (1, 2, 7, 1100), (1, 1, 6, 8)):
+        for padding in (None, 1, ((0, 2), (1, 0)), 2):
+            x = random_array(shape, np.float32)
+            x *= np.float32(10) ** random.integers(-30, 30, shape).astype(np.float32)
+            x.ravel()[::7] = -0.0
+            x.ravel()[random.integers(x.size, size=3)] = [NAN, -INF, INF]
+            made = outcome(pooling.blur_pool2d, x, taps, stride, padding, padding_mode=mode)
+            # A second channel, so that they are pixels.
+            pixels = np.concatenate([channels_last(x)] * 2, axis=-1)
+            expected = outcome(
+                pooling.blur_pool2d, pixels, taps, stride, padding, padding_mode=mode, layout="channels_last"
+            )
+            if isinstance(made, type):
+                assert expected is made
+                continue
+            assert_same_bytes(channels_last(made), np.ascontiguousarray(expected[..., : shape[1]]))
+
+
+@pytest.mark.parametrize("at_end", [True, False])
+def test_no_byte_outside_the_arrays_is_touched(guarded: Callable[..., Array], at_end: bool) -> None:
+    for width in range(20, 29):
+        for taps, stride in ((3, 1), (3, 2), (5, 1), (5, 2)):
+            x = guarded((1, 1, 9, width), np.float32, at_end=at_end)
+            x[...] = random_array(x.shape, np.float32)
+            expected = pooling.blur_pool2d(np.pad(x, ((0, 1), (0, 0), (0, 0), (0, 0))), taps, stride)[:1]
+            out = guarded(expected.shape, np.float32, at_end=at_end)
+            np.testing.assert_array_equal(pooling.blur_pool2d(x, taps, stride, out=out), expected)
+
+
 # --- arrays, threads and bad input ------------------------------------------------------------------------------
 
 

@@ -131,6 +131,12 @@ ENTRIES = {
     "powers": Entry(
         lambda **b: kernels.powers(b["src"], b["dst"], 2.0), {"src": np.ones(5), "dst": np.ones(5)}, ("dst",)
     ),
+    "near_powers": Entry(
+        lambda **b: kernels.near_powers(b["src"], b["dst"], 2.5), {"src": np.ones(5), "dst": np.ones(5)}, ("dst",)
+    ),
+    "near_logarithms": Entry(
+        lambda **b: kernels.near_logarithms(b["src"], b["dst"]), {"src": np.ones(5), "dst": np.ones(5)}, ("dst",)
+    ),
     "logarithms": Entry(
         lambda **b: kernels.logarithms(b["src"], b["dst"]), {"src": np.ones(5), "dst": np.ones(5)}, ("dst",)
     ),
@@ -156,10 +162,17 @@ ENTRIES = {
         {"src": full(), "dst": np.zeros((2, 2, 2), "f4"), "indices": np.zeros((2, 2, 2), np.int64)},
         ("dst", "indices"),
     ),
-    "fractional_starts": Entry(
-        lambda **b: kernels.fractional_starts(b["samples"], b["starts"], 3, 2, 1, 4, 5, 4),
-        {"samples": np.full((3, 2), 0.5, "f4"), "starts": np.zeros((3, 4), np.int64)},
-        ("starts",),
+    "fractional_max_samples": Entry(
+        lambda **b: kernels.fractional_max(
+            b["src"], b["dst"], b["indices"], 2, 1, (1, 6, 7), (1, 2, 2), (1, 3, 4), None, F32, 1, b["samples"], 2, 4
+        ),
+        {
+            "src": full(),
+            "dst": np.zeros((2, 2, 2), "f4"),
+            "indices": np.zeros((2, 2, 2), np.int64),
+            "samples": np.full((2, 2), 0.5, "f4"),
+        },
+        ("dst", "indices"),
     ),
     "pool_regions": Entry(pool_regions, MAPS | REGIONS | EDGES, ("output",)),
     "pool_regions_backward": Entry(
@@ -370,19 +383,39 @@ def test_sizes_that_are_negative_or_beyond_memory_are_refused() -> None:
         lay_out([Axis(2**40, 2**40, 1)], 2**30, 1)
 
 
-@pytest.mark.parametrize("numbers", [(3, 2, 2, 4, 5, 4), (3, 2, -1, 4, 5, 4), (3, 2, 1, 4, -1, 4), (3, 4, 1, 4, 5, 2)])
-def test_an_axis_without_samples_is_refused(numbers: tuple[int, ...]) -> None:
-    """Whose sample is that of no axis, whose last window lies before the map, and samples of no such type."""
+SIZES = ((1, 6, 7), (1, 2, 2), (1, 3, 4))
+
+
+@pytest.mark.parametrize(
+    ("sizes", "axes", "itemsize"),
+    [
+        (SIZES, 1, 8),
+        (SIZES, 4, 4),
+        (SIZES, 2, 2),
+        (SIZES, 4, 2),
+        (((2, 3, 7), (2, 1, 2), (1, 3, 4)), 2, 4),
+        (((1, 6, 7), (1, 0, 2), (1, 3, 4)), 2, 4),
+        (((1, 6, 7), (1, 2, 2), (1, 3, 8)), 2, 4),
+    ],
+)
+def test_windows_without_samples_are_refused(sizes: Any, axes: int, itemsize: int) -> None:
+    """Samples of no such number, of no such type, and windows that do not lie on the map."""
+    dst, samples = np.zeros((2, *sizes[1]), "f4"), np.zeros((2, 2), "f4")
     with pytest.raises(ValueError):
-        kernels.fractional_starts(np.zeros((3, 2), "f4"), np.zeros((3, 4), np.int64), *numbers)
+        kernels.fractional_max(full(), dst, None, 2, 1, *sizes, None, F32, 1, samples, axes, itemsize)
 
 
 @pytest.mark.parametrize("sample", [-1e-9, 1.0, np.nan, np.inf])
-def test_a_sample_that_is_none_is_named(sample: float) -> None:
-    samples = np.full((3, 2), 0.5)
-    samples[2, 1] = sample
-    assert kernels.fractional_starts(samples, np.zeros((3, 4), np.int64), 3, 2, 0, 4, 5, 8) == -1
-    assert kernels.fractional_starts(samples, np.zeros((3, 4), np.int64), 3, 2, 1, 4, 5, 8) == 5
+@pytest.mark.parametrize("dtype", ["f4", "f8"])
+def test_a_sample_that_is_none_is_named_and_nothing_written(sample: float, dtype: str) -> None:
+    samples = np.full((2, 2), 0.5, dtype)
+    dst = np.zeros((2, 2, 2), "f4")
+    way = F32, 1, samples, 2, samples.itemsize
+    assert kernels.fractional_max(full(), dst, None, 2, 1, *SIZES, None, *way) == -1
+    dst[:] = 7
+    samples[1, 1] = sample
+    assert kernels.fractional_max(full(), dst, None, 2, 1, *SIZES, None, *way) == 3
+    assert (dst == 7).all()
 
 
 def test_a_window_of_the_table_holds_a_cell() -> None:

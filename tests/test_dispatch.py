@@ -152,6 +152,16 @@ def test_config() -> None:
     assert shown["compiler"].split()[0] in {"gcc", "clang", "msvc", "unknown"}
 
 
+def test_the_last_level_cache_is_what_the_system_reports() -> None:
+    caches = []
+    for path in Path("/sys/devices/system/cpu/cpu0/cache").glob("index*/size"):
+        text = path.read_text(encoding="ascii").strip()
+        caches.append(int(text[:-1]) * {"K": 1 << 10, "M": 1 << 20}[text[-1]])
+    expected = min(max(*caches, 1 << 23), 1 << 27) if caches else config()["last_level_cache"]
+    assert config()["last_level_cache"] == expected
+    assert 1 << 23 <= expected <= 1 << 27
+
+
 def test_show_config_tells_versions_and_strategies(capsys: pytest.CaptureFixture[str]) -> None:
     pooling.show_config()
     text = capsys.readouterr().out

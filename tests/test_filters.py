@@ -1,6 +1,7 @@
 """Sliding filters against scipy.ndimage, and against windows taken out of the array one by one."""
 
 import itertools
+import math
 import subprocess
 import sys
 import tracemalloc
@@ -329,6 +330,66 @@ def test_integer_means_are_rounded_once_where_asked(shape, dtype):
         np.testing.assert_array_equal(filters.uniform_filter(array, 5, rounding=rounding), expected)
 
 
+ROUNDED = {
+    "floor": math.floor,
+    "trunc": math.trunc,
+    "half_up": lambda value: math.floor(value + Fraction(1, 2)),
+    "half_even": round,
+}
+
+
+@st.composite
+def rounded_calls(draw):
+    """Of axes that are pooled one after another, with numbers whose sums are beyond 64 bits, and with constants."""
+    dimensions = draw(st.integers(2, 4))
+    shape = tuple(draw(st.lists(st.integers(1, 6), min_size=dimensions, max_size=dimensions)))
+    dtype = np.dtype(draw(st.sampled_from(DTYPES[:-2])))
+    least, most = int(np.iinfo(dtype).min), int(np.iinfo(dtype).max)
+    numbers = [least, least + 1, most, most - 1, 0, 1, 5]
+    random = np.random.default_rng(draw(st.integers(0, 2**32)))
+    array = np.array([numbers[at] for at in random.integers(0, len(numbers), math.prod(shape))], dtype).reshape(shape)
+    if draw(st.booleans()):
+        array = random.integers(0, 9, shape).astype(dtype)
+    size = draw(st.lists(st.integers(1, 4), min_size=dimensions, max_size=dimensions))
+    origin = [draw(st.integers(-(length // 2), (length - 1) // 2)) for length in size]
+    mode = draw(st.lists(st.sampled_from(sorted(filters.MODES)), min_size=dimensions, max_size=dimensions))
+    return array, size, mode, draw(st.sampled_from(numbers)), origin
+
+
+@settings(max_examples=150, deadline=None)
+@given(rounded_calls(), st.sampled_from(sorted(ROUNDED)))
+def test_means_that_are_rounded_once_are_exact(call, rounding):
+    array, size, mode, cval, origin = call
+    expected = np.empty(array.shape, array.dtype)
+    for place, values in windows(array, size, mode, cval, origin):
+        expected[place] = ROUNDED[rounding](Fraction(sum(values), len(values)))
+    made = filters.uniform_filter(array, size, mode=mode, cval=cval, origin=origin, rounding=rounding)
+    np.testing.assert_array_equal(made, expected)
+
+
+@pytest.mark.parametrize("cval", [0, 3, 2**62 + 1])
+@pytest.mark.parametrize("rounding", sorted(ROUNDED))
+def test_windows_of_many_more_elements_than_the_array(rounding, cval):
+    """So many that a sum of 64 bits would hold none of them."""
+    random = np.random.default_rng(0)
+    array = random.integers(2**62, 2**63, (2, 3, 2))
+    size = (2**16, 2**17, 2**3)
+    inside = sum(map(int, array.ravel()))
+    cells = math.prod(size)
+    expected = ROUNDED[rounding](Fraction(inside + (cells - array.size) * cval, cells))
+    made = filters.uniform_filter(array, size, mode="constant", cval=cval, rounding=rounding)
+    np.testing.assert_array_equal(made, np.full(array.shape, expected))
+
+
+def test_constants_of_64_bits_are_what_they_are():
+    for cval in (2**63 - 1, 2**53 + 1):
+        for name in ("uniform_filter", "maximum_filter"):
+            made = getattr(filters, name)(np.full(3, cval), 3, mode="constant", cval=cval)
+            np.testing.assert_array_equal(made, np.full(3, cval))
+    made = filters.minimum_filter(np.full(3, 2**64 - 1, np.uint64), 3, mode="constant", cval=2**64 - 1)
+    np.testing.assert_array_equal(made, np.full(3, 2**64 - 1, np.uint64))
+
+
 def test_half_precision():
     array = np.random.default_rng(1).standard_normal((20, 23)).astype(np.float16)
     wide = array.astype(np.float32)
@@ -466,6 +527,17 @@ def test_memory(name, mode):
         ),
         (
             "uniform_filter",
+            {"size": 3, "rounding": "floor", "mode": "constant", "cval": 300},
+            "uniform_filter: cval=300 must be between 0 and 255, the numbers of uint8; give the array another dtype",
+        ),
+        (
+            "uniform_filter",
+            {"size": 2**28 - 9, "rounding": "floor"},
+            "uniform_filter: windows of 72057589206089809 elements are too large for sums of 64 bits, and "
+            "36028797018963968 are the most",
+        ),
+        (
+            "uniform_filter",
             {"size": 2**40},
             "uniform_filter: the window of 1099511627776 on axis 0 makes lines of 1099511627781 elements with "
             "their borders, and 268435456 are the most; use a smaller window",
@@ -482,7 +554,11 @@ def test_what_is_no_array_of_numbers_is_refused():
     for array, sentence in (
         (np.zeros(3, complex), "maximum_filter: input has dtype complex128, which is not accepted"),
         (np.array(["a"]), "maximum_filter: input has dtype str"),
-        (np.ma.masked_array([1.0], [True]), "maximum_filter: input is a masked array"),
+        (
+            np.ma.masked_array([1.0], [True]),
+            "maximum_filter: input is a masked array, whose mask would be ignored; fill its masked elements, as by "
+            "input.filled(0), or for a maximum by the smallest number",
+        ),
         (None, "maximum_filter: input is None; give an array of numbers"),
     ):
         with pytest.raises(TypeError) as caught:
@@ -512,3 +588,9 @@ def test_modules_of_the_extra_say_what_to_install(name):
     assert ended.stdout == (
         f'pooling.{name} needs {name}, which is not installed; run pip install "ndpooling[images]"\n'
     )
+
+
+@pytest.mark.parametrize("name", ["uniform_filter1d", "maximum_filter1d", "minimum_filter1d"])
+def test_filters_of_one_axis_name_their_argument(name):
+    with pytest.raises(ValueError, match=f"{name}: axis=5 names axis 5 of an array of 2 axes"):
+        getattr(filters, name)(np.ones((2, 2)), 3, axis=5)

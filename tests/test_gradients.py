@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import functools
 import math
+import re
 from collections.abc import Callable
 from typing import Any
 
@@ -410,6 +411,26 @@ def test_indices_of_a_global_pooling() -> None:
     assert_same_bytes(pooling.global_max_pool_backward(grad, x, indices=indices), expected)
 
 
+@pytest.mark.parametrize("dtype", ["float16", "bfloat16", "float32"])
+@pytest.mark.parametrize("planes", [1, 3, 4, 6, 9])
+def test_sums_wider_than_planes_are_made_of_any_number_of_planes(
+    planes: int, dtype: str, always_parallel: None
+) -> None:
+    """Four planes are made in turns, and what is left one by one; each sum is rounded once."""
+    x = random_array((planes, 1, 7, 6), dtype)
+    indices = pooling.max_pool2d(x, 5, 1, 2, return_indices=True)[1]
+    grad = random_array(indices.shape, dtype, 1)
+    if dtype != "float32":  # so that no sum of 25 is rounded
+        grad = np.random.default_rng(1).integers(-8, 9, grad.shape).astype(grad.dtype)
+    exact = np.zeros(x.shape)
+    for plane in range(planes):
+        np.add.at(exact[plane].reshape(-1), indices[plane].ravel(), grad[plane].astype(np.float64).ravel())
+    for threads in (1, 2, 3):
+        with pooling.threads(threads):
+            result = pooling.max_pool2d_backward(grad, x, 5, 1, 2, indices=indices)
+        np.testing.assert_array_equal(result, exact.astype(result.dtype))
+
+
 # --- indices that no forward call returned ------------------------------------------------------------------
 
 
@@ -442,6 +463,19 @@ def test_the_first_bad_index_is_named_whichever_thread_finds_one(threads: int, a
     with pooling.threads(threads), pytest.raises(ValueError) as error:
         pooling.max_pool1d_backward(np.ones((4, 5, 3), np.float32), x, 2, indices=indices)
     assert str(error.value).startswith("max_pool1d_backward: indices[1, 3, 1] is -7, but a plane of the input has 6 ")
+
+
+def test_the_first_bad_index_of_sums_wider_than_planes_is_named() -> None:
+    x = random_array((6, 4, 4), np.float32)
+    indices = np.zeros((6, 4, 4), np.int64)
+    indices[2, 0, 1] = 16
+    indices[1, 3, 3] = -5
+    with pytest.raises(ValueError, match=re.escape("indices[1, 3, 3] is -5, ")):
+        pooling.max_pool2d_backward(np.ones(x.shape, np.float32), x, 3, 1, 1, indices=indices)
+    indices[:4] = 0
+    indices[5, 1, 2] = 99
+    with pytest.raises(ValueError, match=re.escape("indices[5, 1, 2] is 99, ")):
+        pooling.max_pool2d_backward(np.ones(x.shape, np.float32), x, 3, 1, 1, indices=indices)
 
 
 @pytest.mark.parametrize("index", [6, -1, 10**12, -(10**12)])

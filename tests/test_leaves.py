@@ -31,6 +31,9 @@ BLOCK = int(re.search(r"BLOCK = (\d+)", (PYX / "tuning.pxd").read_text())[1])  #
 PAIR, INT128 = "pair", "int128"
 """A sum of numbers with the count of what is none, which is added as complex numbers are; and integers of 16 bytes."""
 
+NUMBERS = ("storage", "value", "overlaps", "turn")
+"""Fields of rows that are no leaves."""
+
 
 class Leaf(NamedTuple):
     level: str
@@ -401,6 +404,46 @@ def check_windows(leaf: Leaf, random: np.random.Generator) -> None:
             work.assert_margins(leaf)
             for source in sources:
                 source.assert_untouched(leaf)
+
+
+@checks("mean_windows")
+def check_mean_windows(leaf: Leaf, random: np.random.Generator) -> None:
+    call = function(leaf, POINTER, SIZE, POINTER, SIZE, SIZE, SIZE, POINTER, ctypes.c_double)
+    for taps, n, factor in itertools.product((1, 2, 3, 7), (1, 3, 4, 15, 16, 17, 35, STRIP), (1.0, 0.125, 1 / 21)):
+        for outputs in range(1, taps + 1):
+            lines = [to_sum(leaf.stored, n, taps, random, special=True) for _ in range(taps + outputs - 1)]
+            dst_row = n + int(random.integers(0, 3))
+            expected = to_sum(leaf.stored, outputs * dst_row, taps, random)
+            dst = Memory(expected, leaf.stored, random)
+            for i in range(outputs):
+                with np.errstate(invalid="ignore"):
+                    sums = np.sum(np.array(lines[i : i + taps], leaf.value), axis=0)
+                expected[i * dst_row : i * dst_row + n] = sums * factor
+            sources = [Memory(line, leaf.stored, random) for line in lines]
+            pointers = (POINTER * len(sources))(*(source.address for source in sources))
+            work = Memory(np.zeros((taps + 1) * STRIP), leaf.value, random)
+            call(dst.address, dst_row, pointers, taps, outputs, n, work.address, factor)
+            dst.assert_holds(expected, (str(leaf), taps, outputs, n, factor))
+            # One NaN of all there are, whatever instructions make.
+            assert set(dst.values()[np.isnan(expected)].view(np.uint32)) <= {0x7FC00000}
+            work.assert_margins(leaf)
+            for source in sources:
+                source.assert_untouched(leaf)
+
+
+@checks("exchange")
+def check_exchange(leaf: Leaf, random: np.random.Generator) -> None:
+    call = function(leaf, POINTER, POINTER, POINTER, SIZE)
+    for n, enters, leaves in itertools.product((*sizes(leaf.stored), 130), (True, False), (True, False)):
+        rows = [stored_to_sum(leaf, n, 1, random, False) for _ in range(2)]
+        sums = to_sum(leaf.value, n, 2**15, random)
+        src = [Memory(row, leaf.stored, random) for row in rows]
+        dst = Memory(sums, leaf.value, random)
+        call(dst.address, src[0].address if enters else None, src[1].address if leaves else None, n)
+        expected = [total + enters * int(new) - leaves * int(old) for total, new, old in zip(sums, *rows, strict=True)]
+        dst.assert_holds(np.array(expected, object), (str(leaf), n, enters, leaves))
+        for row in src:
+            row.assert_untouched(leaf)
 
 
 def extreme(leaf: Leaf, number: bool) -> Any:
@@ -863,9 +906,9 @@ def entries(level: str) -> Iterator[Leaf]:
     kernels = load(level)
     for table, rows in kernels.leaf_tables().items():
         for row, fields in rows.items():
-            own = {name: value for name, value in fields.items() if name not in ("sum", "storage", "value", "overlaps")}
+            own = {name: value for name, value in fields.items() if name not in {"sum", *NUMBERS}}
             summed = {f"sum.{name}": value for name, value in fields.get("sum", {}).items()}
-            summed = {name: value for name, value in summed.items() if name[4:] not in ("storage", "value", "overlaps")}
+            summed = {name: value for name, value in summed.items() if name[4:] not in NUMBERS}
             for field, address in {**own, **summed}.items():
                 if address:
                     yield Leaf(level, table, row, field, address, *types_of(kernels, table, row))
@@ -911,7 +954,7 @@ def test_no_table_no_row_and_no_field_is_left_out(level: str) -> None:
         sides = [counts.get(side) or int(side) for side in re.findall(r"\[([^]]+)\]", extents)]
         assert set(tables[name]) == set(itertools.product(*map(range, sides)))
         for fields in tables[name].values():
-            numbers = {"storage", "value", "overlaps", "sum"}
+            numbers = {"sum", *NUMBERS}
             own = {*fields} - numbers | {f"sum.{field}" for field in {*fields.get("sum", {})} - numbers}
             assert own == structs.get(f"{kind}_t", {kind}), name
 
@@ -925,3 +968,24 @@ def test_sizes_in_the_tables_are_those_of_their_types() -> None:
                 if told.get("storage"):
                     stored, value, _ = types_of(kernels, table, row)
                     assert (told["storage"], told["value"]) == (itemsize(stored), itemsize(value)), (table, row)
+
+
+def test_bytes_are_turned_so_that_the_greatest_unsigned_one_is_looked_for() -> None:
+    for level in available_levels():
+        kernels = load(level)
+        turns = {
+            (table, *row): fields["turn"]
+            for table, rows in kernels.leaf_tables().items()
+            for row, fields in rows.items()
+            if fields.get("across") and "turn" in fields
+        }
+        kinds, reducers = kernels.KINDS, kernels.REDUCERS
+        orders = {"greatest": 1, "greatest_number": 1, "smallest": -1, "smallest_number": -1}
+        for dtype in ("uint8", "int8"):
+            values = np.arange(256, dtype=np.uint8).view(dtype)
+            for name, sign in orders.items():
+                turned = values.view(np.uint8) ^ np.uint8(turns.pop(("LEAVES", reducers[name], kinds[dtype])))
+                np.testing.assert_array_equal(np.argsort(turned), np.argsort(sign * values.astype(int)))
+            summed = values.view(np.uint8) ^ np.uint8(turns.pop(("SHORT_SUMS", 0, kinds[dtype])))
+            np.testing.assert_array_equal(summed.astype(int) - values, 128 if dtype == "int8" else 0)
+        assert set(turns.values()) == {-1}

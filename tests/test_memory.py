@@ -275,6 +275,16 @@ OF_ALL_FLOATS = [
     ("gradient of samples", LARGE_MAP + BOXES, "roi_align_backward(g, x, boxes, zeros, 7)"),
     ("gradient of greatest samples", LARGE_MAP + BOXES, "roi_align_backward(g, x, boxes, zeros, 7, mode='max')"),
     ("regions", LARGE_MAP + BOXES, "max_roi_pool(x, regions, 7)"),
+    (
+        "many regions",
+        "x = np.ones((1, 32, 250, 250), np.{dtype}); r = np.array([[0, 0, 0, 99, 99]] * 50, np.float32)",
+        "max_roi_pool(x, r, 7)",
+    ),
+    (
+        "many samples",
+        "x = np.ones((1, 32, 250, 250), np.{dtype}); r = np.array([[0, 0, 99, 99]] * 50, np.float32)",
+        "roi_align(x, r, np.zeros(50, np.int64), 7)",
+    ),
     ("gradient of regions", LARGE_MAP + BOXES, "max_roi_pool_backward(g, x, regions, 7)"),
     (
         "fractional",
@@ -355,6 +365,24 @@ def test_what_a_process_takes_does_not_grow_with_maps_and_windows(dtype: str, ru
     # a time; and what the allocator keeps.
     allowed = 2 * (2 << 20) + (8 << 20)
     assert {name: nbytes >> 10 for name, nbytes in found.items() if nbytes > allowed} == {}
+
+
+@pytest.mark.skipif(not sys.platform.startswith("linux"), reason="the peak of a process can be reset on Linux only")
+def test_fractional_gradients_hold_the_indices_and_no_table_of_windows(run_python: Callable[..., str]) -> None:
+    maps = 200_000
+    prepare = f"x = np.ones((1, {maps}, 3, 3), np.float32); s = np.full((1, {maps}, 2), 0.3)"
+    prepare += "; g = fractional_max_pool2d(x, 2, 1, _random_samples=s)"
+    calls = {
+        "forward": "fractional_max_pool2d(x, 2, 1, _random_samples=s)",
+        "gradient": "fractional_max_pool2d_backward(g, x, 2, 1, _random_samples=s)",
+    }
+    asked = json.dumps([(name, prepare, call) for name, call in calls.items()])
+    found = json.loads(run_python("-c", MEASURE, asked, MALLOC_MMAP_THRESHOLD_="65536", timeout=300))
+    if found is None:
+        pytest.skip("this system lets no process reset its peak")
+    # Eight bytes for each index; and what the allocator keeps.
+    allowed = {"forward": 1 << 20, "gradient": 8 * maps + (1 << 20)}
+    assert {name: nbytes for name, nbytes in found.items() if nbytes > allowed[name]} == {}
 
 
 LONG_ROWS = "x = np.random.default_rng(0).normal(size={shape}).astype(np.{dtype})"

@@ -6,6 +6,8 @@ import signal
 import subprocess
 import sys
 import time
+from contextlib import nullcontext
+from pathlib import Path
 
 import numpy as np
 import pytest
@@ -300,7 +302,8 @@ def test_a_call_that_is_killed_goes_on_where_it_was(tmp_path, last):
         assert write_multiscales(tmp_path / "a.npy", target, **arguments) == target
     finally:
         pooling.zarr._read = original
-    assert len(read) == regions - len(done)
+    # Two corners tell that it is the same source.
+    assert len(read) == 2 + regions - len(done)
     assert not draft.exists()
     for one, other in zip(levels_of(target), levels_of(whole), strict=True):
         np.testing.assert_array_equal(one, other)
@@ -329,6 +332,7 @@ def test_stores_that_exist_are_kept(tmp_path):
     target = tmp_path / "a.zarr"
     target.mkdir()
     (target / "precious").write_text("kept")
+    (target / "zarr.json").write_text("{}")
     with pytest.raises(FileExistsError) as caught:
         write_multiscales(array, target, axes="zyx")
     assert str(caught.value) == (
@@ -372,6 +376,8 @@ def test_a_disk_that_is_full_is_a_sentence_and_nothing_is_lost(tmp_path):
     assert (
         f"write_multiscales: {str(target)!r} cannot be written (File too large); what is done stays in" in ended.stdout
     )
+    # Nor do threads that still write complain when the program ends.
+    assert ended.stderr == ""
     assert not target.exists()
     write_multiscales(tmp_path / "a.npy", target, axes="zyx", levels=2)
     np.testing.assert_array_equal(levels_of(target)[1], exact_means(array, 2))
@@ -433,6 +439,10 @@ def test_memory_is_bounded(tmp_path):
         ({"axes": 3}, "axes=3 must be letters, not int; write 'zyx' or 'tcyx'"),
         ({"factors": 0}, "factors=0 must be at least 1, not 0"),
         ({"factors": {"q": 2}}, "factors={'q': 2} names 'q', and the axes are 'z', 'y', 'x'"),
+        ({"factors": {"z": 1.5}}, "factors={'z': 1.5} must be integers, not float for 'z'"),
+        ({"factors": {"z": 0}}, "factors={'z': 0} must be at least 1, not 0 for 'z'; 1 keeps an axis as it is"),
+        ({"units": {"q": "micrometer"}}, "units={'q': 'micrometer'} names 'q', and the axes are 'z', 'y', 'x'"),
+        ({"scale": {"q": 2}}, "scale={'q': 2} names 'q', and the axes are 'z', 'y', 'x'"),
         ({"levels": -1}, "levels=-1 must be between 0 and"),
         ({"func": "std"}, "func='std' of uint8 gives float64, and the levels of an image have one dtype; convert the"),
         ({"func": "avg"}, "func='avg' must be one of"),
@@ -462,7 +472,13 @@ def test_sources_and_stores_that_are_none(tmp_path):
     array = np.zeros((4, 5, 6), np.uint8)
     (tmp_path / "text.txt").write_text("no array")
     (tmp_path / "empty").mkdir()
+    np.save(tmp_path / "objects.npy", np.array([[None, {}]]))
+    np.savez(tmp_path / "several.npz", array)
+    os.rename(tmp_path / "several.npz", tmp_path / "several.npy")
     for source, kind, sentence in (
+        (tmp_path / "objects.npy", TypeError, f"{str(tmp_path / 'objects.npy')!r} holds objects of Python"),
+        (tmp_path / "several.npy", ValueError, f"{str(tmp_path / 'several.npy')!r} is an archive of several arrays"),
+        ("s3://bucket/a.zarr", ValueError, "'s3://bucket/a.zarr' is an address of s3, and a source is a file or"),
         ([1, 2], TypeError, "source of type list is no array, zarr.Array or path"),
         (np.ma.MaskedArray(array), TypeError, "source is a masked array; fill it"),
         (tmp_path / "none.npy", FileNotFoundError, "there is no file or folder"),
@@ -483,6 +499,14 @@ def test_sources_and_stores_that_are_none(tmp_path):
     assert str(caught.value).startswith(
         "write_multiscales: store of type MemoryStore is no path; give that of a folder"
     )
+    with pytest.raises(ValueError) as caught:
+        write_multiscales(array, "https://example.org/a.zarr", axes="zyx")
+    assert str(caught.value) == (
+        "write_multiscales: 'https://example.org/a.zarr' is an address of https, and an image is written to a folder "
+        "of this machine; write it here, and copy it there"
+    )
+    with pytest.raises(ValueError, match="write it here, and copy it there"):
+        write_multiscales(array, Path("gs://bucket/a.zarr"), axes="zyx")
     with pytest.raises(FileNotFoundError) as caught:
         write_multiscales(array, tmp_path / "no" / "a.zarr", axes="zyx")
     assert str(caught.value).endswith("for the store")
@@ -513,17 +537,19 @@ def test_the_command(tmp_path, capsys):
     for one, other in zip(levels_of(target)[1:], pooling.pyramid(labels, 2, 2, "mode", nodata=0), strict=True):
         np.testing.assert_array_equal(one, other)
     assert cli.main(line) == 2
-    assert "labels.zarr' exists; name another store, or say overwrite=True" in capsys.readouterr().err
+    assert "labels.zarr' exists; name another store, or say --overwrite" in capsys.readouterr().err
     assert cli.main([*line, "--overwrite"]) == 0
 
 
 @pytest.mark.parametrize(
     ("arguments", "sentence"),
     [
-        (["--axes", "yx"], "axes='yx' names 2 axes, and the source has 3"),
-        (["--func", "modus"], "func='modus' must be one of"),
+        (["--axes", "yx"], "--axes yx names 2 axes, and the source has 3"),
+        (["--func", "modus"], "--func modus must be one of"),
+        (["--factors", "z=0"], "--factors z=0 must be at least 1, not 0 for 'z'"),
+        (["--scale", "1,0,0.5"], "--scale 1,0,0.5 must be finite and above 0"),
         (["--memory", "nan"], "--memory nan must be a number of GiB, such as 0.5"),
-        (["--figure", "levels.txt"], "figure='levels.txt' must end in .png, .svg or .pdf"),
+        (["--figure", "levels.txt"], "--figure levels.txt must end in .png, .svg or .pdf"),
         (["--figure", "no/levels.png"], "--figure no/levels.png: there is no folder no"),
     ],
 )
@@ -566,3 +592,278 @@ def test_the_command_is_ended_and_goes_on(tmp_path):
         assert not target.exists()
         assert subprocess.run(line, check=False, capture_output=True).returncode == 0
     np.testing.assert_array_equal(levels_of(target)[1], pooling.block_reduce(array, 2))
+
+
+def test_nothing_but_zarr_is_overwritten_and_never_the_source(tmp_path):
+    array = np.arange(64 * 64, dtype=np.uint16).reshape(64, 64)
+    photos = tmp_path / "photos"
+    photos.mkdir()
+    (photos / "thesis.txt").write_text("mine")
+    file = tmp_path / "array.npy"
+    np.save(file, array)
+    for target in (photos, file):
+        with pytest.raises(FileExistsError, match="is no folder of Zarr, and overwrite=True replaces nothing else"):
+            write_multiscales(array, target, axes="yx", levels=1, overwrite=True)
+    assert (photos / "thesis.txt").read_text() == "mine"
+    # Nor a folder that happens to have the name of the unfinished image.
+    beside = tmp_path / "image.zarr.unfinished"
+    beside.mkdir()
+    (beside / "thesis.txt").write_text("mine")
+    with pytest.raises(FileExistsError, match="is no folder of Zarr"):
+        write_multiscales(array, tmp_path / "image.zarr", axes="yx", levels=1, overwrite=True)
+    assert (beside / "thesis.txt").read_text() == "mine"
+    group = zarr.open_group(tmp_path / "all.zarr", mode="w")
+    inner = group.create_array("source", data=array)
+    np.save(tmp_path / "all.zarr" / "mapped.npy", array)
+    mapped = np.load(tmp_path / "all.zarr" / "mapped.npy", mmap_mode="r")
+    for source in (inner, tmp_path / "all.zarr" / "source", mapped, mapped[:32]):
+        with pytest.raises(FileExistsError, match="holds the source or lies in it"):
+            write_multiscales(source, tmp_path / "all.zarr", axes="yx", levels=1, overwrite=True)
+    np.testing.assert_array_equal(zarr.open_array(tmp_path / "all.zarr" / "source", mode="r")[:], array)
+    # An empty folder may become an image, and an image another one.
+    (tmp_path / "empty").mkdir()
+    for _ in range(2):
+        write_multiscales(array, tmp_path / "empty", axes="yx", levels=1, overwrite=True)
+
+
+@pytest.mark.parametrize("exists", [False, True])
+@pytest.mark.parametrize("kill", [1, 2])
+def test_a_call_that_is_killed_while_names_change_is_made_again(tmp_path, monkeypatch, exists, kill):
+    array = np.arange(100 * 100, dtype=np.uint16).reshape(100, 100)
+    target = tmp_path / "a.zarr"
+    if exists:
+        write_multiscales(array // 2, target, axes="yx", levels=1)
+
+    class Killed(BaseException):
+        pass
+
+    names = []
+
+    def rename(before, after):
+        names.append(after)
+        if len(names) == kill:
+            raise Killed
+        os_rename(before, after)
+
+    os_rename = os.rename
+    monkeypatch.setattr(os, "rename", rename)
+    with pytest.raises(Killed) if kill == 1 or exists else nullcontext():
+        write_multiscales(array, target, axes="yx", levels=1, overwrite=exists)
+    monkeypatch.undo()
+    if kill == 1 or exists:
+        write_multiscales(array, target, axes="yx", levels=1, overwrite=exists)
+    np.testing.assert_array_equal(zarr.open_array(target / "0", mode="r")[:], array)
+    assert os.listdir(tmp_path) == ["a.zarr"]
+    assert not (target / "pooling").exists()
+
+
+def test_gaps_are_no_amounts_in_the_picture():
+    from pooling.reporting.levels import Plane, ShownLevel, with_gaps
+
+    plane = Plane(np.array([[-9999, 1], [2, 3]], np.int16), (1.0, 1.0), (0.0, 0.0))
+    (level,) = with_gaps([ShownLevel("0", "", "", "", plane, plane)], -9999)
+    for each in (level.whole, level.loupe):
+        np.testing.assert_array_equal(each.elements, [[np.nan, 1], [2, 3]])
+
+
+def test_a_source_that_was_changed_meanwhile_is_another_one(tmp_path):
+    file = tmp_path / "a.npy"
+    array = volume((64, 100, 110), "uint8")
+    np.save(file, array)
+
+    def stop(done, total, what):
+        if done == 5:
+            raise KeyboardInterrupt
+
+    with pytest.raises(KeyboardInterrupt):
+        write_multiscales(file, tmp_path / "a.zarr", axes="zyx", levels=2, progress=stop, **SMALL)
+    array[30:34, 40:50, 50:60] += 1
+    np.save(file, array)
+    os.utime(file, ns=(0, 10**15))
+    with pytest.raises(FileExistsError, match="of another source, has begun"):
+        write_multiscales(file, tmp_path / "a.zarr", axes="zyx", levels=2, **SMALL)
+
+
+def test_the_source_may_be_changed_in_the_middle_of_a_folder(tmp_path):
+    array = volume((64, 100, 110), "uint8")
+    for name in ("whole.zarr", "inner"):
+        group = zarr.open_group(tmp_path / name, mode="w")
+        group.create_array("0", data=array, chunks=(16, 16, 16))
+        source = tmp_path / name / "0"
+
+        def stop(done, total, what):
+            if done == 5:
+                raise KeyboardInterrupt
+
+        target = tmp_path / f"{name}-out.zarr"
+        for given in (source, zarr.open_array(source, mode="r")):
+            with pytest.raises(KeyboardInterrupt):
+                write_multiscales(given, target, axes="zyx", levels=2, progress=stop, **SMALL)
+        zarr.open_array(source, mode="r+")[32:48, 48:64, 48:64] = 7
+        for given in (source, zarr.open_array(source, mode="r")):
+            with pytest.raises(FileExistsError, match="of another source, has begun"):
+                write_multiscales(given, target, axes="zyx", levels=2, **SMALL)
+
+
+def test_a_compressed_tiff_that_was_changed_is_another_one(tmp_path):
+    tifffile = pytest.importorskip("tifffile")
+    array = volume((64, 100, 110), "uint8")
+    tifffile.imwrite(tmp_path / "a.tif", array, compression="zlib", metadata={"axes": "ZYX"})
+
+    def stop(done, total, what):
+        if done == 5:
+            raise KeyboardInterrupt
+
+    with pytest.raises(KeyboardInterrupt):
+        write_multiscales(tmp_path / "a.tif", tmp_path / "a.zarr", levels=2, progress=stop, **SMALL)
+    array[30:34, 40:50, 50:60] += 1
+    tifffile.imwrite(tmp_path / "a.tif", array, compression="zlib", metadata={"axes": "ZYX"})
+    with pytest.raises(FileExistsError, match="of another source, has begun"):
+        write_multiscales(tmp_path / "a.tif", tmp_path / "a.zarr", levels=2, **SMALL)
+
+
+def placed(path, level=0):
+    """Units, scale and translation of a level, by letter."""
+    image = image_of(path)
+    letters = [axis["name"] for axis in image["axes"]]
+    units = {axis["name"]: axis["unit"] for axis in image["axes"] if "unit" in axis}
+    steps = {each["type"]: each[each["type"]] for each in image["datasets"][level]["coordinateTransformations"]}
+    return (
+        units,
+        dict(zip(letters, steps["scale"], strict=True)),
+        dict(zip(letters, steps["translation"], strict=True)),
+    )
+
+
+@pytest.mark.parametrize("version", ["0.4", "0.5"])
+def test_scale_and_units_of_an_image_are_those_of_its_source(tmp_path, version):
+    array = volume((6, 40, 50), "uint8")
+    given = {
+        "scale": {"z": 4.0, "y": 0.5, "x": 0.25},
+        "translation": {"z": 1.0, "y": -2.0, "x": 3.0},
+        "units": {"z": "micrometer", "x": "nanometer"},
+    }
+    one = write_multiscales(array, tmp_path / "one.zarr", axes="zyx", levels=1, ome_version=version, **given)
+    two = write_multiscales(one, tmp_path / "two.zarr", levels=1)
+    for level in (0, 1):
+        assert placed(two, level) == placed(one, level)
+    assert placed(two, 1)[1:] == ({"z": 8.0, "y": 1.0, "x": 0.5}, {"z": 3.0, "y": -1.75, "x": 3.125})
+    # One that is given holds alone: what it means need not go with the others.
+    three = write_multiscales(one, tmp_path / "three.zarr", levels=1, scale=2.0)
+    assert placed(three) == ({}, dict.fromkeys("zyx", 2.0), dict.fromkeys("zyx", 0.0))
+    # An axis that is called otherwise is another one.
+    four = write_multiscales(one, tmp_path / "four.zarr", levels=1, axes="tyx")
+    assert placed(four)[0] == {"x": "nanometer"}
+    assert placed(four)[1] == {"t": 1.0, "y": 0.5, "x": 0.25}
+
+
+def test_transformations_of_the_whole_image_come_last(tmp_path):
+    group = zarr.open_group(tmp_path / "a.zarr", mode="w", zarr_format=2)
+    group.create_array("0", data=np.zeros((40, 50), np.uint8))
+    group.attrs["multiscales"] = [
+        {
+            "axes": [{"name": "y", "type": "space"}, {"name": "x", "type": "space"}],
+            "datasets": [
+                {
+                    "path": "0",
+                    "coordinateTransformations": [
+                        {"type": "scale", "scale": [2, 3]},
+                        {"type": "translation", "translation": [5, 7]},
+                    ],
+                }
+            ],
+            "coordinateTransformations": [
+                {"type": "scale", "scale": [10, 100]},
+                {"type": "translation", "translation": [1, 2]},
+            ],
+        }
+    ]
+    made = write_multiscales(tmp_path / "a.zarr", tmp_path / "b.zarr", levels=1)
+    assert placed(made) == ({}, {"y": 20.0, "x": 300.0}, {"y": 51.0, "x": 702.0})
+
+
+@pytest.mark.parametrize(
+    "transformations", [[{"type": "scale", "path": "elsewhere"}], [{"type": "scale", "scale": [1]}], ["scale"], 3]
+)
+def test_transformations_that_cannot_be_read(tmp_path, transformations):
+    group = zarr.open_group(tmp_path / "a.zarr", mode="w", zarr_format=2)
+    group.create_array("0", data=np.zeros((40, 50), np.uint8))
+    group.attrs["multiscales"] = [
+        {
+            "axes": [{"name": "y", "type": "space"}, {"name": "x", "type": "space"}],
+            "datasets": [{"path": "0", "coordinateTransformations": transformations}],
+        }
+    ]
+    with pytest.raises(ValueError, match=r"the coordinateTransformations of '.*a\.zarr' cannot be read; give scale"):
+        write_multiscales(tmp_path / "a.zarr", tmp_path / "b.zarr", levels=1)
+    made = write_multiscales(tmp_path / "a.zarr", tmp_path / "b.zarr", levels=1, scale=2)
+    assert placed(made)[1] == {"y": 2.0, "x": 2.0}
+
+
+def test_sizes_of_elements_in_tiffs(tmp_path):
+    tifffile = pytest.importorskip("tifffile")
+    array = np.zeros((3, 40, 50), np.uint8)
+    facts = {"axes": "ZYX", "PhysicalSizeX": 0.5, "PhysicalSizeY": 250, "PhysicalSizeYUnit": "nm", "PhysicalSizeZ": 2}
+    tifffile.imwrite(tmp_path / "a.ome.tif", array, ome=True, compression="zlib", metadata=facts)
+    made = write_multiscales(tmp_path / "a.ome.tif", tmp_path / "a.zarr", levels=1)
+    assert placed(made)[:2] == (
+        {"z": "micrometer", "y": "nanometer", "x": "micrometer"},
+        {"z": 2.0, "y": 250.0, "x": 0.5},
+    )
+    facts = {"axes": "ZYX", "spacing": 2.0, "unit": "um"}
+    tifffile.imwrite(tmp_path / "b.tif", array, imagej=True, resolution=(4, 5), metadata=facts)
+    made = write_multiscales(tmp_path / "b.tif", tmp_path / "b.zarr", levels=1)
+    assert placed(made)[:2] == (dict.fromkeys("zyx", "micrometer"), {"z": 2.0, "y": 0.2, "x": 0.25})
+    # Dots per inch say how large it is on paper.
+    tifffile.imwrite(tmp_path / "c.tif", array[0], resolution=(72, 72), metadata={"axes": "YX"})
+    made = write_multiscales(tmp_path / "c.tif", tmp_path / "c.zarr", levels=1)
+    assert placed(made)[:2] == ({}, {"y": 1.0, "x": 1.0})
+
+
+def test_a_corner_that_cannot_be_read_is_a_sentence(tmp_path, capsys):
+    group = zarr.open_group(tmp_path / "a.zarr", mode="w")
+    array = group.create_array("0", data=volume((64, 64), "uint8"), chunks=(32, 32))
+    (tmp_path / "a.zarr" / "0" / "c" / "0" / "0").write_bytes(b"garbage")
+    with pytest.raises(OSError, match=r"write_multiscales: the source cannot be read at \[0:64, 0:64\] \("):
+        write_multiscales(array, tmp_path / "b.zarr", axes="yx")
+    line = ["pyramid", str(tmp_path / "a.zarr" / "0"), str(tmp_path / "b.zarr"), "--axes", "yx"]
+    assert cli.main(line) == 2
+    assert "the source cannot be read at [0:64, 0:64]" in capsys.readouterr().err
+    assert sorted(os.listdir(tmp_path)) == ["a.zarr"]
+
+
+def test_no_part_of_the_source_is_overwritten(tmp_path):
+    array = volume((64, 64), "uint8")
+    image = write_multiscales(array, tmp_path / "a.zarr", axes="yx", levels=1)
+    for source in (image, image / "0", zarr.open_group(tmp_path)["a.zarr/0"]):
+        for target in (image, image / "0"):
+            with pytest.raises(FileExistsError, match="holds the source or lies in it"):
+                write_multiscales(source, target, axes="yx", levels=1, overwrite=True)
+    np.testing.assert_array_equal(levels_of(image)[0], array)
+
+
+def test_lazy_arrays_are_told_what_to_do(tmp_path):
+    dask_array, xarray = pytest.importorskip("dask.array"), pytest.importorskip("xarray")
+    lazy = dask_array.zeros((4, 5, 6), chunks=2)
+    with pytest.raises(TypeError) as caught:
+        write_multiscales(lazy, tmp_path / "a.zarr", axes="zyx")
+    assert str(caught.value).endswith("; write it to a folder by to_zarr() of dask first, and give that folder")
+    with pytest.raises(TypeError) as caught:
+        write_multiscales(xarray.DataArray(np.zeros((4, 5)), dims=("y", "x")), tmp_path / "a.zarr")
+    assert str(caught.value).endswith("; give source.data, and what its axes are, such as axes='yx'")
+
+
+@pytest.mark.parametrize(("shape", "example"), [((8, 9, 3), "yxc"), ((8, 9, 7), "zyx"), ((8, 9), "yx")])
+def test_axes_that_are_missing_are_guessed_in_the_sentence(tmp_path, shape, example):
+    with pytest.raises(ValueError, match=f"give axes, one letter for each of them, such as '{example}'$"):
+        write_multiscales(np.zeros(shape, np.uint8), tmp_path / "a.zarr")
+
+
+def test_what_is_not_finite_is_drawn_as_a_gap():
+    pytest.importorskip("matplotlib")
+    from pooling.reporting.levels import Plane, ShownLevel, _painter
+
+    plane = Plane(np.array([[0.0, np.inf], [-np.inf, np.nan], [1.0, 0.5]]), (1.0, 1.0), (0.0, 0.0))
+    colours = _painter([ShownLevel("0", "", "", "", plane, plane)], False)(plane.elements)
+    gaps = np.all(colours == (0.55, 0.7, 0.9), axis=-1)
+    np.testing.assert_array_equal(gaps, [[False, True], [True, True], [False, False]])

@@ -187,7 +187,7 @@ def test_levels_take_no_more_memory_than_half_of_the_output_besides() -> None:
         ("factors=0 must be at least 1", {"factors": 0}),
         (r"factors=\(2, 2, 2\) must have one entry per", {"factors": (2, 2, 2)}),
         ("levels=-1 must be between 0 and 64", {"levels": -1}),
-        (r"levels=3 factors has 2 entries for 3 levels", {"factors": [(2, 2), (2, 2)], "levels": 3}),
+        (r"levels=3 asks for 3 levels, and factors has 2 entries", {"factors": [(2, 2), (2, 2)], "levels": 3}),
         ("axes=2 must be from -2 to 1", {"axes": 2}),
         (r"axes=\(0, 0\) must name each axis once", {"axes": (0, 0)}),
         (r"exact=True is for modes and medians", {"exact": True}),

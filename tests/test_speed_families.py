@@ -495,10 +495,14 @@ def test_kernels_place_fractional_windows_as_the_arithmetic_of_samples_does(
     samples[0] = 0
     samples[1] = np.nextafter(np.ones(3, dtype), 0, dtype=dtype)
     for axis in range(3):
-        starts = np.empty((50, count), np.int64)
-        assert kernels.fractional_starts(samples, starts, 50, 3, axis, count, size - kernel, samples.itemsize) == -1
+        shape, windows, outputs = ([1, 1, 1] for _ in range(3))
+        shape[axis], windows[axis], outputs[axis] = size, kernel, count
+        x = np.broadcast_to(np.arange(size, dtype=np.float32).reshape(1, 1, *shape), (50, 1, *shape))
+        _, last = pooling.fractional_max_pool3d(
+            x, tuple(windows), output_size=tuple(outputs), _random_samples=samples[:, None], return_indices=True
+        )
         expected = window_starts("fractional_max_pool3d", "W", size, kernel, count, samples[:, axis])
-        np.testing.assert_array_equal(starts, expected)
+        np.testing.assert_array_equal(last.reshape(50, count) - (kernel - 1), expected)
 
 
 @pytest.mark.parametrize("order", ["C", "F"])

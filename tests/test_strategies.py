@@ -54,6 +54,11 @@ OTHERS = {
     "rows of tiles longer than a piece": Geometry((1, 1, 2**15), {"kernel_size": 2}),
 }
 """Whatever no short test of every path takes; tests of long windows and of memory run such calls."""
+BYTES = {
+    "bytes": ("max_pool", Geometry((1, 1, 40, 90), {"kernel_size": 5, "stride": 1, "padding": 2})),
+    "halves": ("avg_pool", Geometry((1, 1, 40, 90), {"kernel_size": 2, "stride": 2})),
+}
+"""Calls in uint8 by the strategy that they take."""
 APART = Geometry((1, 1, 10, 600), {"kernel_size": (3, 150), "stride": (1, 75)})
 """Windows that overlap from row to row, and hardly along a row."""
 
@@ -107,6 +112,15 @@ def test_every_strategy_is_taken() -> None:
         for layout in LAYOUTS:
             for kind, names in strategies(geometry, layout).items():
                 taken[kind] |= names
+    # Long windows of integers, which have no gradients.
+    call = resolved(PATHS["strips"], "avg_pool", "channels_first", "uint8")
+    taken["forward"].add(kernels.strategy_of(call.plan, "forward", call.reducer, call.kind)[0])
+    for name, (family, geometry) in BYTES.items():
+        call = resolved(geometry, family, "channels_first", "uint8")
+        found = kernels.strategy_of(call.plan, "forward", call.reducer, call.kind)[0]
+        # Means have loops of their own only where vectors of x86 are.
+        assert found == name or (name == "halves" and not kernels.LEVEL.startswith("x86"))
+        taken["forward"].add(name)
     assert taken == {kind: set(names) for kind, names in kernels.STRATEGIES.items()}
 
 

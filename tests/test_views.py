@@ -203,6 +203,33 @@ def test_other_families_read_views_as_their_copies(place: str) -> None:
         assert_same_bytes(pooling.max_unpool2d(*lying, 2), pooling.max_unpool2d(pooled, indices, 2))
 
 
+@pytest.mark.parametrize("layout", LAYOUTS)
+@pytest.mark.parametrize("at_end", [False, True])
+def test_crops_are_pooled_without_what_lies_around_them(
+    at_end: bool, layout: str, guarded: Callable[..., Array]
+) -> None:
+    shapes = ((3, 5, 12, 14), (2, 3, 9, 33), (2, 40, 5, 7), (1, 2, 70, 90), (1, 1, 30, 3000))
+    calls = [*FORWARD.values(), ("max_pool2d", {"kernel_size": 2}), ("avg_pool2d", {"kernel_size": (2, 3)})]
+    for number, (function, arguments) in enumerate(calls):
+        for shape in shapes:
+            dtype = ("float32", "uint8", "float16", "float64")[number % 4]
+            x = placed(random_array(shape, dtype, number), layout)
+            sizes = list(x.shape)
+            crop: list[Any] = [slice(None)] * 4
+            for axis, more in ((2, 3), (3, 5)) if layout == "channels_first" else ((1, 3), (2, 5)):
+                sizes[axis] += more
+                crop[axis] = slice(more, None) if at_end else slice(x.shape[axis])
+            large = guarded(tuple(sizes), x.dtype, at_end=at_end)
+            large[...] = np.nan if x.dtype.kind == "f" else 255
+            view = large[tuple(crop)]
+            view[...] = x
+            pool = getattr(pooling, function)
+            expected = pool(x, **arguments, layout=layout)
+            for threads in (1, 3):
+                with pooling.threads(threads):
+                    assert_same_bytes(pool(view, **arguments, layout=layout), expected)
+
+
 # --- which way it went -----------------------------------------------------------------------------------------------
 
 IN_PARTS = (

@@ -123,3 +123,95 @@ def test_sentences(arguments, sentence):
     with pytest.raises((TypeError, ValueError)) as caught:
         coarsen(*arguments)
     assert str(caught.value).startswith(f"xarray.coarsen: {sentence}")
+
+
+def test_no_data_of_a_data_set_are_those_of_variables_that_may_have_them():
+    heights = np.array([[1, np.nan, -9999, 4]], np.float32)
+    data = xarray.Dataset(
+        {
+            "h": (("y", "x"), heights),
+            "quality": (("y", "x"), np.array([[1, 2, 255, 255]], np.uint8)),
+            "valid": (("y", "x"), np.array([[True, False, True, True]])),
+            "time": (("y", "x"), np.array([["2026-01-01", "2026-01-03", "NaT", "2026-01-05"]], "M8[ns]")),
+            "offset": 3.0,
+        }
+    )
+    made = coarsen(data, {"x": 2}, nodata=np.nan)
+    np.testing.assert_array_equal(made.h, [[1, -4997.5]])
+    np.testing.assert_array_equal(made.quality, [[2, 255]])  # half to even
+    np.testing.assert_array_equal(made.valid, [[0.5, 1]])
+    np.testing.assert_array_equal(made.time, np.array([["2026-01-02", "2026-01-05"]], "M8[ns]"))
+    np.testing.assert_array_equal(coarsen(data, {"x": 2}, nodata=-9999).h, [[np.nan, 4]])
+    made = coarsen(data, {"x": 2}, "max", nodata=255)
+    np.testing.assert_array_equal(made.quality, [[2, 255]])
+    np.testing.assert_array_equal(made.h, [[np.nan, 4]])
+    whole = data[["quality"]]
+    for given, number in ((data[["quality"]], np.nan), (whole, -1), (whole, 2.5)):
+        with pytest.raises(ValueError) as caught:
+            coarsen(given, {"x": 2}, nodata=number)
+        assert str(caught.value).startswith(
+            f"xarray.coarsen: variable 'quality': nodata={number} is no number of uint8"
+        )
+    assert coarsen(whole, {"x": 2}, "min", nodata=1.0).quality.values.tolist() == [[2, 255]]
+
+
+def test_times_are_reduced_as_data_too():
+    times = np.array(["2026-01-01", "2026-01-03", "2026-01-04", "NaT"], "M8[ns]")
+    for dtype in ("M8[ns]", "m8[ns]"):
+        data = xarray.DataArray(times.view("i8").view(dtype), dims="x", name="start")
+        for func in ("mean", "min", "max", "median"):
+            # What is missing is left out, as from coordinates.
+            first = {"min": "2026-01-01", "max": "2026-01-03"}.get(func, "2026-01-02")
+            expected = np.array([first, "2026-01-04"], "M8[ns]").view("i8").view(dtype)
+            made = coarsen(data, {"x": 2}, func)
+            assert made.dtype == dtype
+            np.testing.assert_array_equal(made, expected)
+            if func != "median":
+                whole = data[:2]
+                xarray.testing.assert_identical(coarsen(whole, {"x": 2}, func), getattr(whole.coarsen(x=2), func)())
+    with pytest.raises(TypeError) as caught:
+        coarsen(data, {"x": 2}, "std")
+    assert str(caught.value).endswith("start has dtype timedelta64[ns], which has no std; convert it")
+    with pytest.raises(TypeError, match=r"leave it out, as by data.drop_vars\('start'\)$"):
+        coarsen(data.to_dataset(), {"x": 2}, "std")
+
+
+def test_indices_of_several_levels_keep_their_first_elements():
+    data = xarray.DataArray(np.arange(12.0).reshape(3, 4), {"a": list("abc"), "b": [1, 2, 3, 4]}, ("a", "b"))
+    stacked = data.stack(p=("a", "b"))
+    for func in ("first", {"p": "first"}):
+        for given in (stacked, stacked.to_dataset(name="d")):
+            made = coarsen(given, {"p": 2}, coord_func=func)
+            values = made if given is stacked else made.d
+            np.testing.assert_array_equal(values, np.arange(0.5, 12, 2))
+            assert made.indexes["p"].equals(stacked.indexes["p"][::2])
+            np.testing.assert_array_equal(values.sel(a="b", b=3), 6.5)
+            assert made.a.values.tolist() == list("aabbcc")
+    made = coarsen(stacked, {"p": 5}, coord_func="first", edge="trim")
+    assert made.indexes["p"].equals(stacked.indexes["p"][:10:5])
+    with pytest.raises(TypeError) as caught:
+        coarsen(stacked, {"p": 2})
+    assert "the coordinate p has dtype object, which has no mean; use coord_func={'p': 'first'}" in str(caught.value)
+
+
+@pytest.mark.parametrize(
+    ("arguments", "sentence"),
+    [
+        (
+            {"windows": {"x": 2}, "coord_func": {"areas": "min"}},
+            "coord_func={'areas': 'min'} names 'areas', and the coordinates are 'time', 'y', 'x', 'area', 'station'; "
+            "write 'area'",
+        ),
+        ({"windows": {"x": 2}, "coord_func": "mode2"}, "coord_func='mode2' must be one of"),
+        ({"windows": {"x": 2}, "coord_func": {"x": "mode2"}}, "coord_func='mode2' must be one of"),
+        (
+            {"windows": {"x": 9}, "edge": "trim"},
+            "edge='trim' leaves nothing of dimension 'x' of 8 elements, which is shorter than a block of 9; use "
+            "edge='partial' to reduce what is there",
+        ),
+    ],
+)
+def test_sentences_of_coordinates(arguments, sentence):
+    with pytest.raises((TypeError, ValueError)) as caught:
+        coarsen(field(), **arguments)
+    assert str(caught.value).startswith(f"xarray.coarsen: {sentence}")

@@ -14,10 +14,13 @@ from __future__ import annotations
 import argparse
 import math
 import re
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
-from .shared import RefusedError, add_command, fail, output_file, progress_bar, spoken, stdout
+from pooling.errors import refusal_of
+
+from .shared import RefusedError, add_command, fail, output_file, progress_bar, stdout
 
 __all__ = ["add"]
 
@@ -55,9 +58,12 @@ def add(commands: Any) -> None:
         "--exact", action="store_true", help="modes and medians of the original, not of the level before"
     )
     pyramid.add_argument(
-        "--scale", type=_reals, default=1.0, metavar="z=4,y=0.5,x=0.5", help="size of an element of SOURCE (default: 1)"
+        "--scale", type=_reals, metavar="z=4,y=0.5,x=0.5",
+        help="size of an element of SOURCE (default: as SOURCE says, else 1)",
+    )  # fmt: skip
+    pyramid.add_argument(
+        "--units", metavar="WORD", help="of the axes of space, such as micrometer (default: as SOURCE says)"
     )
-    pyramid.add_argument("--units", metavar="WORD", help="of the axes of space, such as micrometer")
     pyramid.add_argument("--name", metavar="NAME", help="of the image (default: that of the folder)")
     pyramid.add_argument("--ome-version", choices=("0.5", "0.4"), default="0.5", help="0.5: Zarr v3; 0.4: Zarr v2")
     pyramid.add_argument(
@@ -105,7 +111,7 @@ def _run(options: argparse.Namespace) -> int:
 
     figure = options.figure
     if figure is not None:
-        from pooling.reporting.levels import checked_format, levels_file
+        from pooling.reporting.levels import checked_format, levels_file, with_gaps
 
         if not Path(figure).absolute().parent.is_dir():
             raise RefusedError(f"--figure {figure}: there is no folder {figure.parent}")
@@ -134,9 +140,9 @@ def _run(options: argparse.Namespace) -> int:
                 progress=progress,
             )
     except (TypeError, ValueError) as error:
-        return fail(options, spoken(error, "write_multiscales", "levels_figure"))
+        return fail(options, _said(error, options))
     except OSError as error:
-        said = spoken(error, "write_multiscales")
+        said = _said(error, options)
         return fail(options, said if hasattr(error, "refusal") else f"{error.filename or options.source}: {said}")
     except MemoryError:
         return fail(options, "there is not enough memory; give a smaller --memory")
@@ -153,14 +159,37 @@ def _run(options: argparse.Namespace) -> int:
     if figure is not None:
         from pooling.files import write_whole
 
+        labels = options.func in ("mode", "first")
+        if options.nodata is not None and not labels:
+            shown = with_gaps(shown, options.nodata)
         try:
-            write_whole(figure, levels_file(shown, figure, labels=options.func in ("mode", "first")))
+            write_whole(figure, levels_file(shown, figure, labels=labels))
         except OSError as error:
             return fail(options, f"--figure {figure} cannot be written ({error.strerror or error})")
         outputs.append(figure)
     for path in outputs:
         console.print(f"written to {path}", markup=False, highlight=False, soft_wrap=True)
     return 0
+
+
+def _typed(value: Any) -> str:
+    """Return the value of an option as it is typed."""
+    if isinstance(value, dict):
+        return ",".join(f"{name}={_typed(entry)}" for name, entry in value.items())
+    if isinstance(value, list):
+        return ",".join(map(_typed, value))
+    return f"{value:g}" if isinstance(value, float) else str(value)
+
+
+def _said(error: Exception, options: argparse.Namespace) -> str:
+    """Return what an error says, in the words of the command."""
+    fields = refusal_of(error)
+    rule, remedy = (text.replace("overwrite=True", "--overwrite") for text in (fields.rule, fields.remedy))
+    if fields.argument:
+        rule = (
+            f"--{fields.argument.replace('_', '-')} {_typed(vars(options).get(fields.argument, fields.written))} {rule}"
+        )
+    return str(replace(fields, function="", rule=rule, remedy=remedy, argument="", written=""))
 
 
 def _bytes(gibibytes: float) -> int:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Sequence
+from contextlib import suppress
 from dataclasses import dataclass, replace
 from functools import lru_cache
 from typing import Any, Literal, NamedTuple, overload
@@ -14,7 +15,7 @@ from numpy.typing import ArrayLike, NDArray
 from .._core import threads_for
 from ..annotations import AnyArray, Rounding
 from ..arguments import INT64_MAX, flag, nearest_word, real, sequence, whole, word
-from ..arrays import as_array, in_default_mode, result_array, rounded
+from ..arrays import as_array, dtype_name, in_default_mode, result_array, rounded
 from ..dispatch import kernels
 from ..errors import type_error, value_error
 from ..geometry import block_count
@@ -134,12 +135,12 @@ def nodata_number(function: str, nodata: Any, dtype: np.dtype[Any]) -> int | flo
         return None
     if isinstance(nodata, np.ndarray) and nodata.ndim == 0:
         nodata = nodata[()]
-    floats = dtype.name in FLOATS
+    floats = dtype_name(dtype) in FLOATS
     if isinstance(nodata, (bool, np.bool_)) and dtype == np.bool_:
         return int(nodata)
     number: int | float | None = whole(nodata)
     if number is None:
-        if dtype.name in FLOATS and hasattr(nodata, "dtype"):
+        if floats and hasattr(nodata, "dtype") and getattr(nodata, "ndim", 1) == 0:
             nodata = float(nodata)  # a scalar of half precision
         number = real(function, "nodata", nodata, "a number or NaN")
     if floats:
@@ -167,7 +168,7 @@ def nodata_number(function: str, nodata: Any, dtype: np.dtype[Any]) -> int | flo
 
 def result_dtype(function: str, reduction: BlockReduction, dtype: np.dtype[Any], weighted: bool, wanted: Any) -> Any:
     """Return the dtype of the result, which `wanted` may say for what need not be an integer."""
-    floats, bools = dtype.name in FLOATS, dtype == np.bool_
+    floats, bools = dtype_name(dtype) in FLOATS, dtype == np.bool_
     unsigned = bools or dtype.kind == "u"
     natural: Any = dtype
     if reduction.result == "count":
@@ -211,6 +212,8 @@ class Blocks:
     """Elements of a block on each axis, which may be more than the array has."""
     outputs: tuple[int, ...]
     """Blocks on each axis."""
+    masked: bool
+    """Whether the array is a masked one, so that a block can be masked as well."""
     mask: AnyArray | None
     """Where it is True an element is left out."""
     weights: AnyArray | None
@@ -274,6 +277,8 @@ def checked_weights(function: str, reduction: BlockReduction, weights: Any, shap
     if not reduction.weighted:
         taking = ", ".join(name for name, row in BLOCK_REDUCTIONS.items() if row.weighted)
         raise value_error(function, f"func={reduction.name!r} takes no weights", f"leave them out, or use {taking}")
+    if isinstance(weights, np.ma.MaskedArray):
+        weights = weights.filled(0)
     found = as_array(function, "weights", weights, FLOATS + INTEGERS + BOOL)
     if found.shape != shape:
         raise value_error(
@@ -281,7 +286,8 @@ def checked_weights(function: str, reduction: BlockReduction, weights: Any, shap
             f"weights has shape {found.shape}, the array {shape}",
             "give one weight for each element, as by numpy.broadcast_to",
         )
-    # Weights of one row that holds for all keep their strides of 0.
+    # Weights of one row that holds for all are one row here too.
+    found = found[tuple(slice(0, 1) if step == 0 else slice(None) for step in found.strides)]
     if found.dtype != np.float64 or not found.dtype.isnative or not found.flags.aligned:
         found = found.astype(np.float64)
     if found.size:
@@ -290,7 +296,7 @@ def checked_weights(function: str, reduction: BlockReduction, weights: Any, shap
             bad = "NaN" if least != least or found.max() != found.max() else "infinity"
             bad = f"{float(least)}" if least < 0 else bad
             raise value_error(function, f"weights has {bad}, and must have finite numbers of at least 0")
-    return found
+    return np.broadcast_to(found, shape)
 
 
 def checked_share(function: str, value: Any) -> float:
@@ -326,20 +332,28 @@ def prepared(
     rounds = word(function, "rounding", rounding, ROUNDINGS)
     weighing = checked_weights(function, reduction, weights, elements.shape)
     kind = result_dtype(function, reduction, elements.dtype, weighing is not None, dtype)
-    outputs = outputs_of(function, elements.shape, sizes, edge)
-    most = math.prod(min(block, max(size, 1)) for block, size in zip(sizes, elements.shape, strict=True))
-    if most > MOST_ELEMENTS:
-        raise value_error(
-            function,
-            f"a block has {most} elements, and may have at most 2**31 - 1",
-            "reduce in two steps",
-            argument=("block_size", block_size),
-        )
-    # A block that is larger than the array is one all the same, and the order of its sum that of its size.
-    sizes = tuple(min(block, LARGEST_BLOCK) for block in sizes)
     if share and number is None and mask is None and weighing is None:
         share = 0.0
-    return Blocks(function, reduction, elements, sizes, outputs, mask, weighing, number, share, rounds, kind)
+    masked = isinstance(array, np.ma.MaskedArray)
+    nothing = (0,) * elements.ndim
+    call = Blocks(function, reduction, elements, nothing, nothing, masked, mask, weighing, number, share, rounds, kind)
+    return with_blocks(call, sizes, edge, block_size)
+
+
+def with_blocks(call: Blocks, sizes: tuple[int, ...], edge: str, written: Any) -> Blocks:
+    """Return a call with blocks of other sizes, which were `written` as they are."""
+    shape = call.array.shape
+    outputs = outputs_of(call.function, shape, sizes, edge)
+    most = math.prod(min(block, max(size, 1)) for block, size in zip(sizes, shape, strict=True))
+    if most > MOST_ELEMENTS:
+        raise value_error(
+            call.function,
+            f"a block has {most} elements, and may have at most 2**31 - 1",
+            "reduce in two steps",
+            argument=("block_size", written),
+        )
+    # A block that is larger than the array is one all the same, and the order of its sum that of its size.
+    return replace(call, sizes=tuple(min(block, LARGEST_BLOCK) for block in sizes), outputs=outputs)
 
 
 # ---------------------------------------------------------------------------------------------------------------------
@@ -363,6 +377,9 @@ def reduced(call: Blocks, result: AnyArray, valid: AnyArray | None) -> None:
         result[...] = call.array[tuple(slice(0, n * b, b) for n, b in zip(call.outputs, call.sizes, strict=True))]
     else:
         stages = stages_of(call.sizes) if sums_are_real(call) else [cut(call)]
+        if name in ("rms", "std", "var"):
+            # The axis that is added up last is that of the block, also where the array has one element there.
+            stages = [tuple(max(each, min(block, 2)) for each, block in zip(stages[0], call.sizes, strict=True))]
         levels = [
             Level(stage, result, valid) if i == len(stages) - 1 else Level(stage) for i, stage in enumerate(stages)
         ]
@@ -443,7 +460,7 @@ MOST_INNER = 16
 
 def sums_are_real(call: Blocks) -> bool:
     """Whether sums are float64, so that their order is part of the result."""
-    return call.reduction.levels == "sums" and (call.array.dtype.name in FLOATS or call.weights is not None)
+    return call.reduction.levels == "sums" and (dtype_name(call.array.dtype) in FLOATS or call.weights is not None)
 
 
 def stages_of(sizes: Sequence[int]) -> list[tuple[int, ...]]:
@@ -486,7 +503,7 @@ def sum_kind(dtype: str, taps: int, *, real: bool) -> str:
     """Return what sums of so many elements are made in."""
     if real or dtype in FLOATS:
         return "float64"
-    if dtype in ("bool", "uint8", "int8") and taps <= 255:
+    if dtype in ("bool", "uint8", "int8") and taps <= 256:
         return "int16" if dtype == "int8" else "uint16"
     if (dtype in ("bool", "uint8", "int8") and taps <= 1 << 22) or (dtype in ("uint16", "int16") and taps <= 1 << 14):
         return "int32"
@@ -500,9 +517,9 @@ def filling(call: Blocks) -> bytes | None:
     if call.nodata is not None:
         with np.errstate(over="ignore"):
             return np.array(call.nodata).astype(call.dtype).tobytes()
-    if call.dtype.name in FLOATS:
+    if dtype_name(call.dtype) in FLOATS:
         return np.array(math.nan).astype(call.dtype).tobytes()
-    return np.zeros((), call.dtype).tobytes() if call.mask is not None and call.weights is None else None
+    return np.zeros((), call.dtype).tobytes() if call.masked else None
 
 
 def _mergeable(array: AnyArray, first: int) -> bool:
@@ -531,7 +548,7 @@ def run(
 ) -> Carried | None:
     """Run the kernels: one or more stages, from the array or from sums; return those of the last, if it `carries`."""
     name, rank = call.reduction.name, call.array.ndim
-    kind, elements = call.array.dtype.name, call.array
+    kind, elements = dtype_name(call.array.dtype), call.array
     mask, weights, counts = call.mask, call.weights, None
     nodata = call.nodata
     spans = (1,) * rank
@@ -564,7 +581,7 @@ def run(
         else:
             # Counts are made beside sums that nobody wants.
             real = sums_are_real(call)
-            sums = "int32" if name == "count" else sum_kind(call.array.dtype.name, taps, real=real)
+            sums = "int32" if name == "count" else sum_kind(dtype_name(call.array.dtype), taps, real=real)
         outputs = level.result.shape if level.result is not None else (INT64_MAX >> 1,) * axes
         result = None if level.result is None else _bits(level.result)
         stages.append((level.factors[:axes], kernels.BLOCK_KINDS[sums], result, level.valid, outputs[:axes]))
@@ -578,7 +595,7 @@ def run(
     fault = kernels.reduce_blocks(
         kernels.BLOCK_OPS[name],
         kernels.BLOCK_KINDS[kind],
-        kernels.BLOCK_KINDS[call.dtype.name],
+        kernels.BLOCK_KINDS[dtype_name(call.dtype)],
         kernels.ROUNDINGS[call.rounding],
         _bits(elements).reshape(shape),
         stages,
@@ -692,8 +709,8 @@ def block_reduce(
     nodata : number or NaN, optional
         Elements that are equal to it are left out. Without it, a NaN makes its block NaN.
     weights : array_like, optional
-        One weight for each element, for mean, sum, rms, std and var: finite and at least 0. Elements of weight 0 are
-        left out.
+        One weight for each element, for mean, sum, rms, std and var: finite and at least 0. Elements of weight 0, and
+        those whose weight is masked, are left out.
     min_valid : float
         A block is `nodata` (masked, for a masked array) if less than this share of its elements is valid, and also if
         none is; a partial block has the elements that are there. Counts are always given.
@@ -710,6 +727,7 @@ def block_reduce(
         Whether to return the valid share of each block as well.
     out : ndarray or torch.Tensor, optional
         Where to put the result: exactly its dtype and shape, C-contiguous, writeable, apart from the array in memory.
+        The result of a masked array is a masked array of this memory.
 
     Returns
     -------
@@ -762,13 +780,25 @@ def block_reduce(
     masked = isinstance(array, np.ma.MaskedArray)
     valid = np.empty(call.outputs) if wants_valid or masked else None
     reduced(call, result, valid)
-    if masked and valid is not None and out is None:
+    if masked and valid is not None:
         hidden = (valid < call.min_valid) | (valid == 0) if call.reduction.name != "count" else np.False_
-        result = np.ma.MaskedArray(result, np.broadcast_to(hidden, result.shape).copy())
+        result = masked_like(array, result, np.broadcast_to(hidden, result.shape).copy())
     if wants_valid:
         assert valid is not None
         return result, valid
     return result
+
+
+def masked_like(array: Any, result: AnyArray, hidden: Any) -> AnyArray:
+    """Mask a result of a masked array, with the number that fills that one where it has one of its own."""
+    made = np.ma.MaskedArray(result, hidden)
+    if array.fill_value != np.ma.default_fill_value(array.dtype):
+        with (
+            suppress(TypeError, ValueError, ArithmeticError),
+            np.errstate(invalid="raise"),
+        ):  # the result's dtype may lack it
+            made.fill_value = array.fill_value
+    return made
 
 
 @in_default_mode

@@ -8,6 +8,7 @@ from __future__ import annotations
 import math
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, field, replace
+from functools import cached_property
 from typing import Any, Literal, Self
 
 import numpy as np
@@ -57,6 +58,13 @@ class Blur:
     axes: tuple[Axis, ...]
     padding_mode: str
     _kept: dict[bool, list[Table]] = field(default_factory=dict, compare=False, repr=False)
+
+    @cached_property
+    def in_vectors(self) -> bool:
+        """Whether planes of float32 are made by pyx/c/binomials.h, in an eighth of the time."""
+        first = self.axes[0]
+        same = all((axis.kernel_size, axis.stride) == (first.kernel_size, first.stride) for axis in self.axes)
+        return same and first.kernel_size in (3, 5) and first.stride in (1, 2)
 
     @property
     def cells(self) -> list[NDArray[np.int64]]:
@@ -195,6 +203,9 @@ FUNCTIONS |= functions_of(
 def _run(maps: Maps, blur: Blur, source: AnyArray, target: AnyArray, *, backward: bool) -> None:
     """Blur one array into another of its dtype, or the gradient back."""
     sizes = [axis.input_size for axis in blur.axes], [axis.output_size for axis in blur.axes]
+    moved = source.nbytes + target.nbytes
+    if blur.in_vectors and maps.inner == 1 and not backward and source.dtype == np.float32:
+        moved //= 8
     kernels.blur(
         kernels.KINDS[source.dtype.name],
         source,
@@ -203,7 +214,7 @@ def _run(maps: Maps, blur: Blur, source: AnyArray, target: AnyArray, *, backward
         maps.inner,
         *(sizes[::-1] if backward else sizes),
         blur.tables(backward=backward),
-        threads_for(source.nbytes + target.nbytes, "blur"),
+        threads_for(moved, "blur"),
     )
 
 

@@ -129,6 +129,12 @@ class FractionalCall(Extreme):
 
     def samples(self, given: ArrayLike | None, rng: np.random.Generator | None) -> AnyArray:
         """Check or draw the phases of each map and axis, as an array (maps, axes)."""
+        samples = self.unchecked_samples(given, rng)
+        self.check(samples)
+        return samples
+
+    def unchecked_samples(self, given: ArrayLike | None, rng: np.random.Generator | None) -> AnyArray:
+        """Do the same, but for whether each is a part of a step: `pool` and `found` see to that."""
         function, dimensions = self.function, len(self.kernel_size)
         if rng is not None and not isinstance(rng, np.random.Generator):
             raise type_error(
@@ -147,62 +153,72 @@ class FractionalCall(Extreme):
                 f"_random_samples has shape {samples.shape}",
                 f"it must have {shape}, one number for each map and spatial axis",
             )
+        return native(samples).reshape(-1, dimensions)
+
+    def check(self, samples: AnyArray) -> None:
+        """Refuse samples that are no part of a step."""
         bad = ~((samples >= 0) & (samples < 1))
         if bad.any():
-            position = tuple(int(i) for i in np.argwhere(bad)[0])
+            row, axis = (int(i) for i in np.argwhere(bad)[0])
+            position = [*divmod(row, self.maps.channels), axis]
             raise value_error(
-                function,
-                f"_random_samples{list(position)} is {samples[position]}",
+                self.function,
+                f"_random_samples{position} is {samples[row, axis]}",
                 "give numbers of at least 0 and less than 1",
             )
-        return samples.astype(samples.dtype.newbyteorder("=")).reshape(-1, dimensions)
 
-    def _starts(self, i: int, samples: AnyArray) -> NDArray[np.int64]:
-        """Place the windows of an axis: by kernels in float32 and float64, which processors calculate in."""
-        dimensions, axis = len(self.kernel_size), self.axes[i]
-        # torch reads the samples of two axes in the order W, H, of three axes in the order D, H, W.
-        column = 1 - i if dimensions == 2 else i
-        if samples.dtype.name not in ("float32", "float64"):
+    @cached_property
+    def volumes(self) -> tuple[tuple[int, ...], tuple[int, ...], tuple[int, ...]]:
+        """Sizes of a map, of its result and of a window, each of three axes."""
+        missing = (1,) * (3 - len(self.axes))
+        inputs, outputs = zip(*((axis.input_size, axis.output_size) for axis in self.axes), strict=True)
+        return missing + inputs, missing + outputs, missing + self.kernel_size
+
+    def _tables(self, samples: AnyArray) -> list[NDArray[np.int64]]:
+        """Place the windows of all maps on three axes, by samples in which processors do not calculate."""
+        self.check(samples)
+        dimensions = len(self.axes)
+        tables = [np.zeros((len(samples), 1), np.int64)] * (3 - dimensions)
+        for i, axis in enumerate(self.axes):
+            # torch reads the samples of two axes in the order W, H, of three axes in the order D, H, W.
+            phases = samples[:, 1 - i if dimensions == 2 else i]
             kernel, count = self.kernel_size[i], axis.output_size
-            return window_starts(self.function, axis.name, axis.input_size, kernel, count, samples[:, column])
-        maps = len(samples)
-        starts = np.empty((maps, axis.output_size), np.int64)
-        last = axis.input_size - self.kernel_size[i]
-        kernels.fractional_starts(
-            np.ascontiguousarray(samples),
-            starts,
-            maps,
-            dimensions,
-            column,
-            axis.output_size,
-            last,
-            samples.dtype.itemsize,
-        )
-        return starts
+            tables.append(window_starts(self.function, axis.name, axis.input_size, kernel, count, phases))
+        return tables
 
     def pool(
         self, array: AnyArray, samples: AnyArray, out: AnyArray | None, *, indexed: bool
     ) -> tuple[AnyArray, AnyArray | None]:
         """Pool with windows of these phases."""
-        dimensions = len(self.kernel_size)
-        starts = [self._starts(i, samples) for i in range(dimensions)]
         result = self.result(out, array)
+        return result, self._run(array, samples, result, indexed=indexed)
+
+    def found(self, array: AnyArray, samples: AnyArray) -> AnyArray:
+        """Return the indices alone."""
+        indices = self._run(array, samples, None, indexed=True)
+        assert indices is not None
+        return indices
+
+    def _run(self, array: AnyArray, samples: AnyArray, result: AnyArray | None, *, indexed: bool) -> AnyArray | None:
+        in_kernels = samples.dtype.type in (np.float32, np.float64)
         indices = np.empty(self.output_shape, np.int64) if indexed else None
-        missing = 3 - dimensions
-        kernels.fractional_max(
+        bad = kernels.fractional_max(
             native(array),
             result,
             indices,
             self.maps.outer,
             self.maps.inner,
-            (1,) * missing + tuple(axis.input_size for axis in self.axes),
-            (1,) * missing + tuple(axis.output_size for axis in self.axes),
-            (1,) * missing + self.kernel_size,
-            [np.zeros((len(samples), 1), np.int64)] * missing + starts,
+            *self.volumes,
+            None if in_kernels else self._tables(samples),
             self.kind,
             threads_for(self.nbytes, "fractional"),
+            samples,
+            len(self.axes),
+            samples.dtype.itemsize,
         )
-        return result, indices
+        if bad >= 0:
+            self.check(samples)
+        return indices
 
 
 FUNCTIONS |= functions_of(OPERATORS["fractional_max_pool"], ("kernel_size", "output_size", "output_ratio", "layout"))
@@ -307,7 +323,7 @@ def _fractional_max_pool(
     """
     array, call = called(FractionalCall, "{function}", input, kernel_size, output_size, output_ratio, layout)
     indexed = flag("{function}", "return_indices", return_indices)
-    result, indices = call.pool(array, call.samples(_random_samples, rng), out, indexed=indexed)
+    result, indices = call.pool(array, call.unchecked_samples(_random_samples, rng), out, indexed=indexed)
     return result if indices is None else (result, indices)
 
 
@@ -352,9 +368,11 @@ def _fractional_max_pool_backward(
     array, call = called(FractionalCall, "{function}", input, kernel_size, output_size, output_ratio, layout)
     gradient, named = call.gradient(grad_output), call.indices(indices)
     if _random_samples is not None:
-        phases = call.samples(_random_samples, None)
+        phases = call.unchecked_samples(_random_samples, None)
         if named is None:
-            _, named = call.pool(array, phases, None, indexed=True)
+            named = call.found(array, phases)
+        else:
+            call.check(phases)
     elif named is None:
         raise value_error(
             "{function}",

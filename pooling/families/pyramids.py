@@ -16,6 +16,7 @@ from ..arrays import in_default_mode
 from ..errors import type_error, value_error
 from ..geometry import block_count
 from ..operators import BLOCK_REDUCTIONS
+from ..signs import counted
 from .blocks import (
     LARGEST_BLOCK,
     MOST_STAGED,
@@ -28,6 +29,7 @@ from .blocks import (
     block_sizes,
     checked_array,
     last_axis,
+    masked_like,
     prepared,
     reduced,
     reduction_named,
@@ -35,6 +37,7 @@ from .blocks import (
     stages_of,
     subtract,
     sums_are_real,
+    with_blocks,
 )
 
 __all__ = ["pyramid"]
@@ -92,7 +95,7 @@ def pyramid_factors(
         if by_level and len(steps) != most:
             raise value_error(
                 function,
-                f"factors has {len(steps)} entries for {most} levels",
+                f"asks for {counted(most, 'level')}, and factors has {len(steps)} entries",
                 "give one entry per level, or no levels",
                 argument=("levels", levels),
             )
@@ -188,12 +191,15 @@ def pyramid(
             argument=("exact", exact),
         )
     blocks = pyramid_factors(function, original.shape, factors, levels, axes, edge)
-    calls = [
-        prepared(
+    calls: list[Blocks] = []
+    for block in blocks:
+        if calls:
+            calls.append(with_blocks(calls[0], block, edge, block))
+            continue
+        call = prepared(
             function, array, block, func, edge=edge, nodata=nodata, min_valid=min_valid, rounding=rounding, dtype=dtype
         )
-        for block in blocks
-    ]
+        calls.append(call)
     if original.size == 0:
         return [np.empty(call.outputs, call.dtype) for call in calls]
     carries_sums = reduction.levels == "sums" and (reduction.name != "count" or any(c.leaves_out for c in calls))
@@ -220,7 +226,7 @@ def _masked_like(
         hidden: Any = np.zeros(level.shape, np.bool_)
         if valid is not None and call.reduction.name != "count":
             hidden = (valid < call.min_valid) | (valid == 0)
-        found.append(np.ma.MaskedArray(level, hidden))
+        found.append(masked_like(array, level, hidden))
     return found
 
 
@@ -269,7 +275,7 @@ def _ranges(calls: Sequence[Blocks], array: Any, edge: Edge) -> list[AnyArray]:
                 missing = missing | (above != above if call.nodata != call.nodata else above == call.nodata)
             valid = np.where(missing, 0.0, 1.0)
         subtract(call, np.ma.getdata(greatest), np.ma.getdata(smallest), result, valid)
-        made.append(np.ma.MaskedArray(result, np.ma.getmaskarray(greatest)) if np.ma.isMA(greatest) else result)
+        made.append(masked_like(array, result, np.ma.getmaskarray(greatest)) if np.ma.isMA(greatest) else result)
     return made
 
 

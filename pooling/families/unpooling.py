@@ -37,6 +37,8 @@ __all__ = [
     "max_unpool3d_backward",
 ]
 
+MOST_LINES = 2
+"""Lines of a window, at most, by which the indices of a gradient are checked; of more, kernels mark the cells."""
 Convention = Literal["torch", "onnx", "onnx_column_major", "tensorflow"]
 
 
@@ -53,6 +55,20 @@ def unpool_size(
 
     `output_size` names any other: where elements go is for their indices to say.
     """
+    windows = unpool_windows(pooled_size, kernel_size, stride, padding, output_size, function=function)
+    return tuple(axis[1] for axis in windows)
+
+
+def unpool_windows(
+    pooled_size: Sequence[int],
+    kernel_size: Any,
+    stride: Any = None,
+    padding: Any = 0,
+    output_size: Any = None,
+    *,
+    function: str = "max_unpool",
+) -> tuple[tuple[int, int, int, int, int], ...]:
+    """Windows of that pooling on each axis: their number, the map's size, kernel, stride and padding in front."""
     dimensions = len(pooled_size)
     kernels = per_axis(function, "kernel_size", kernel_size, dimensions)
     strides = strides_of(function, stride, kernels)
@@ -87,7 +103,8 @@ def unpool_size(
             raise value_error(
                 function, f"{blame} the output size {chosen[i]} on axis {name}", "it must be at least 1 and fit 64 bits"
             )
-    return chosen
+    begins = [pair[0] for pair in pairs]
+    return tuple(zip(pooled_size, chosen, kernels, strides, begins, strict=True))
 
 
 def _spatial_part(output_size: Any, rank: int, dimensions: int, layout: str) -> Any:
@@ -106,6 +123,7 @@ class _Unpooling(NamedTuple):
     indices: AnyArray
     maps: Maps
     output_shape: tuple[int, ...]
+    windows: tuple[tuple[int, int, int, int, int], ...]
 
     @classmethod
     def of(
@@ -124,14 +142,14 @@ class _Unpooling(NamedTuple):
         array = as_array(function, "input", input, row.dtypes)
         maps = Maps.of(function, array.shape, row.dimensions, layout)
         wanted = _spatial_part(output_size, array.ndim, len(maps.sizes), layout)
-        sizes = unpool_size(maps.sizes, kernel_size, stride, padding, wanted, function=function)
-        output_shape = maps.restored(function, sizes)
+        windows = unpool_windows(maps.sizes, kernel_size, stride, padding, wanted, function=function)
+        output_shape = maps.restored(function, [axis[1] for axis in windows])
         named = as_array(function, "indices", indices, INTEGERS)
         if named.shape != array.shape:
             raise value_error(
                 function, f"indices have shape {named.shape}, the input {array.shape}", "give each element one index"
             )
-        return cls(function, array, named, maps, output_shape)
+        return cls(function, array, named, maps, output_shape, windows)
 
     @property
     def dtype(self) -> np.dtype[Any]:
@@ -142,6 +160,7 @@ class _Unpooling(NamedTuple):
         """Put elements into their places, or bring gradients back from there."""
         maps = self.maps
         cells = math.prod(self.output_shape[maps.spatial])
+        by_windows = backward and math.prod(axis[2] for axis in self.windows[:-1]) <= MOST_LINES
         bad = kernels.unpool(
             native(source),
             native(self.indices.astype(np.int64, copy=False)),
@@ -153,6 +172,7 @@ class _Unpooling(NamedTuple):
             result.itemsize,
             backward,
             threads_for(source.nbytes + result.nbytes, "unpooling"),
+            ((1, 1, 1, 1, 0),) * (3 - len(self.windows)) + self.windows if by_windows else None,
         )
         if bad >= 0:
             position = tuple(int(i) for i in np.unravel_index(bad, maps.shape))

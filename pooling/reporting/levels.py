@@ -5,7 +5,7 @@ from __future__ import annotations
 import io
 import os
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -18,7 +18,7 @@ if TYPE_CHECKING:
     from matplotlib.axes import Axes
     from matplotlib.figure import Figure
 
-__all__ = ["Plane", "ShownLevel", "checked_format", "levels_figure", "levels_file"]
+__all__ = ["Plane", "ShownLevel", "checked_format", "levels_figure", "levels_file", "with_gaps"]
 
 FORMATS = ("png", "svg", "pdf")
 PANEL = 2.6
@@ -65,7 +65,7 @@ def checked_format(path: str | os.PathLike[str]) -> str:
     """Return the kind of picture that a path ends with."""
     kind = Path(path).suffix.lower().removeprefix(".")
     if kind not in FORMATS:
-        raise value_error("levels_figure", f"figure={os.fspath(path)!r} must end in .png, .svg or .pdf")
+        raise value_error("levels_figure", "must end in .png, .svg or .pdf", argument=("figure", os.fspath(path)))
     return kind
 
 
@@ -126,6 +126,16 @@ def levels_file(levels: Sequence[ShownLevel], path: str | os.PathLike[str], *, l
     return content.getvalue()
 
 
+def with_gaps(levels: Sequence[ShownLevel], nodata: float) -> list[ShownLevel]:
+    """Return the levels with NaN, which is drawn as a gap, in place of the number that stands for no data."""
+
+    def plane(each: Plane) -> Plane:
+        elements = np.asarray(each.elements, np.float64)
+        return replace(each, elements=np.where(elements == float(nodata), np.nan, elements))
+
+    return [replace(level, whole=plane(level.whole), loupe=plane(level.loupe)) for level in levels]
+
+
 def _painter(levels: Sequence[ShownLevel], labels: bool) -> Any:
     """Return what makes colours of elements, the same in all levels."""
     if labels:
@@ -147,7 +157,7 @@ def _painter(levels: Sequence[ShownLevel], labels: bool) -> Any:
         grey = np.asarray(elements, np.float64)
         shade = ((np.where(np.isfinite(grey), grey, low) - low) / span).clip(0, 1)
         colours = shade if shade.ndim == 3 else np.repeat(shade[..., None], 3, axis=-1)
-        missing = np.any(np.isnan(grey).reshape(*grey.shape[:2], -1), axis=-1, keepdims=True)
+        missing = np.any(~np.isfinite(grey).reshape(*grey.shape[:2], -1), axis=-1, keepdims=True)
         return np.where(missing, (0.55, 0.7, 0.9), colours)
 
     return by_amount

@@ -15,8 +15,11 @@
 #include <stddef.h>
 #include <stdint.h>
 #include <string.h>
+#include "bytes.h"
 #include "halves.h"
+#include "modes.h"
 #include "signals.h"
+#include "stream.h"
 #include "types.h"
 
 enum {
@@ -100,6 +103,8 @@ typedef struct {
     /* Cells of a row that are read together, and in how many parts a row of results is made. */
     ptrdiff_t segment, outs_together, segments, tasks;
     int chunked;
+    /* Whether `pooling_halve` makes the results. */
+    int halves;
     /* Where a thread has what it makes of a row of elements. */
     ptrdiff_t raw, raw_mask, raw_weights, values, valid, work, more, planes, nbytes;
     pooling_stage_t stage[POOLING_STAGES + 1];
@@ -416,6 +421,12 @@ static void pooling_fold(
 #undef POOLING_KEYS_FOLD
 }
 
+/* Bytes that a processor reads at once, and pairs of bytes that are added while others are on their way. */
+#define POOLING_LINE 64
+#define POOLING_PAIRS_AT_ONCE 128
+/* Bytes of a row of other elements that are. */
+#define POOLING_BYTES_AT_ONCE 1024
+
 /* Sums of pairs of cells of several rows: two elements are read as one number of twice their bits. */
 typedef uint16_t __attribute__((may_alias, aligned(1))) pooling_two_bytes_t;
 typedef uint32_t __attribute__((may_alias, aligned(1))) pooling_two_words_t;
@@ -559,18 +570,39 @@ POOLING_CONSTANT void pooling_mean_pairs_of(
     }
 }
 
+/* A part at a time, and before each part that of the rows `ahead` is asked for: processors follow rows of a page each
+   only until their end, and wait for the first lines of the next ones. */
+POOLING_CONSTANT void pooling_mean_pairs_ahead(
+    uint8_t *dst, uint16_t *done, const pooling_two_bytes_t *a, const pooling_two_bytes_t *b,
+    const pooling_two_bytes_t *c, const pooling_two_bytes_t *d, const int bits, const int even, ptrdiff_t n,
+    ptrdiff_t ahead
+) {
+    ptrdiff_t at, x;
+    for (at = 0; at + POOLING_PAIRS_AT_ONCE <= n; at += POOLING_PAIRS_AT_ONCE) {
+        for (x = at; x < at + POOLING_PAIRS_AT_ONCE; x += POOLING_LINE / 2) {
+            pooling_prefetch((const char *) (a + x) + ahead);
+            if (bits > 1) pooling_prefetch((const char *) (b + x) + ahead);
+            if (bits > 2) pooling_prefetch((const char *) (c + x) + ahead);
+            if (bits > 2) pooling_prefetch((const char *) (d + x) + ahead);
+        }
+        pooling_mean_pairs_of(
+            dst + at, done ? done + at : NULL, a + at, b + at, c + at, d + at, bits, even, POOLING_PAIRS_AT_ONCE);
+    }
+    pooling_mean_pairs_of(dst + at, done ? done + at : NULL, a + at, b + at, c + at, d + at, bits, even, n - at);
+}
+
 POOLING_ALONE int pooling_mean_pairs(
-    uint8_t *dst, uint16_t *done, const char *const *rows, int count, int rounding, ptrdiff_t n
+    uint8_t *dst, uint16_t *done, const char *const *rows, int count, int rounding, ptrdiff_t n, ptrdiff_t ahead
 ) {
     const pooling_two_bytes_t *row[4];
     int r, even = rounding == POOLING_HALF_EVEN;
     if (count == 3 || count > 4 || (!even && rounding != POOLING_HALF_UP)) return 0;
     for (r = 0; r < 4; r++) row[r] = (const pooling_two_bytes_t *) rows[r < count ? r : 0];
 #define POOLING_MEAN_PAIRS(BITS)                                                                                       \
-    if (even && done) pooling_mean_pairs_of(dst, done, row[0], row[1], row[2], row[3], BITS, 1, n);                    \
-    else if (even) pooling_mean_pairs_of(dst, NULL, row[0], row[1], row[2], row[3], BITS, 1, n);                       \
-    else if (done) pooling_mean_pairs_of(dst, done, row[0], row[1], row[2], row[3], BITS, 0, n);                       \
-    else pooling_mean_pairs_of(dst, NULL, row[0], row[1], row[2], row[3], BITS, 0, n);
+    if (even && done) pooling_mean_pairs_ahead(dst, done, row[0], row[1], row[2], row[3], BITS, 1, n, ahead);          \
+    else if (even) pooling_mean_pairs_ahead(dst, NULL, row[0], row[1], row[2], row[3], BITS, 1, n, ahead);             \
+    else if (done) pooling_mean_pairs_ahead(dst, done, row[0], row[1], row[2], row[3], BITS, 0, n, ahead);             \
+    else pooling_mean_pairs_ahead(dst, NULL, row[0], row[1], row[2], row[3], BITS, 0, n, ahead);
     if (count == 1) { POOLING_MEAN_PAIRS(1) }
     else if (count == 2) { POOLING_MEAN_PAIRS(2) }
     else { POOLING_MEAN_PAIRS(3) }
@@ -948,13 +980,15 @@ static void pooling_store_means(
     }
 }
 
-/* Store sums; return the first that does not fit, or -1. */
+/* Store sums, of blocks of `extent` elements each, or `tail` from the result `last` on; return the first that does not
+   fit, or -1. */
 static ptrdiff_t pooling_store_sums(
-    const pooling_blocks_run_t *run, int sum, char *dst, const char *sums, ptrdiff_t n
+    const pooling_blocks_run_t *run, int sum, char *dst, const char *sums, const int32_t *counts, double extent,
+    double tail, ptrdiff_t last, ptrdiff_t n
 ) {
     const pooling_blocks_t *job = run->job;
     int64_t *longs = (int64_t *) dst;
-    ptrdiff_t x;
+    ptrdiff_t x, fault = -1;
     switch (sum) {
     case POOLING_F64: pooling_store_doubles(job, dst, (const double *) sums, n); break;
     case POOLING_I64: memcpy(dst, sums, (size_t) n * 8); break;
@@ -964,12 +998,14 @@ static ptrdiff_t pooling_store_sums(
     default:
         for (x = 0; x < n; x++) {
             pooling_int128_t v = ((const pooling_int128_t *) sums)[x];
-            if (job->result == POOLING_U64 ? v != (pooling_int128_t) (uint64_t) v : v != (pooling_int128_t) (int64_t) v)
-                return x;
             longs[x] = (int64_t) v;
+            if (fault >= 0 || (job->result == POOLING_U64
+                    ? v == (pooling_int128_t) (uint64_t) v : v == (pooling_int128_t) (int64_t) v)) continue;
+            /* A block with too few valid elements has no sum. */
+            if (!counts || (counts[x] > 0 && counts[x] / (x < last ? extent : tail) >= job->min_valid)) fault = x;
         }
     }
-    return -1;
+    return fault;
 }
 
 /* --- what all reductions share: where results go, and blocks without enough valid elements --- */
@@ -1147,7 +1183,10 @@ static void pooling_emit(pooling_blocks_run_t *run, int s, const ptrdiff_t *cell
                     weights ? weights + main : NULL, extent * last, n - main);
             break;
         case POOLING_SUM:
-            fault = pooling_store_sums(run, stage->sum, dst, sums, n);
+            last = pooling_last_extent(job, s, run->begin[s] + cells - 1);
+            fault = pooling_store_sums(
+                run, stage->sum, dst, sums, counts, (double) (extent * stage->row_span), (double) (extent * last),
+                n - job->inner, n);
             if (fault >= 0 && run->fault < 0) run->fault = offset + fault;
             break;
         case POOLING_COUNT:
@@ -1247,6 +1286,35 @@ static pooling_pairs_t pooling_pairs_for(const pooling_blocks_t *job, int s) {
     return NULL;
 }
 
+/* Bytes from a row of elements to the one at its place in the next cell. */
+static ptrdiff_t pooling_ahead(const pooling_blocks_t *job) {
+    int a = job->axes - 1;
+    return a < 0 ? 0 : job->stage[1].factor[a] * job->elements.step[a];
+}
+
+/* Add pairs of the rows of elements, a part at a time. */
+static void pooling_add_pairs_of_bytes(pooling_blocks_run_t *run, const char *const *rows, int count, ptrdiff_t pairs) {
+    const pooling_blocks_t *job = run->job;
+    const pooling_stage_t *stage = &job->stage[1];
+    const char *parts[POOLING_ROWS_AT_ONCE];
+    int32_t *counts = (int32_t *) (run->memory + stage->counts);
+    ptrdiff_t size = 2 * pooling_kind_size[job->kind], some = POOLING_BYTES_AT_ONCE / size, at, n, x;
+    ptrdiff_t ahead = pooling_ahead(job), sum = pooling_kind_size[stage->sum];
+    int r;
+    for (at = 0; at < pairs; at += n) {
+        n = pooling_least(some, pairs - at);
+        for (r = 0; r < count; r++) {
+            parts[r] = rows[r] + at * size;
+            for (x = 0; x < n * size; x += POOLING_LINE) pooling_prefetch(parts[r] + x + ahead);
+        }
+        if (stage->numbers)
+            pooling_pair_numbers(
+                (double *) run->done[1] + at, counts + at, parts, count, (float) job->nodata, job->nodata_is == 2, n,
+                (int) (at + n == pairs && run->width[0] % 2));
+        else stage->pairs(run->done[1] + at * sum, parts, count, n);
+    }
+}
+
 /* Make means of bytes without a row of sums between, or beside one that is needed. */
 static int pooling_make_means(
     pooling_blocks_run_t *run, const ptrdiff_t *cell, const char *const *rows, int count, ptrdiff_t pairs
@@ -1260,7 +1328,8 @@ static int pooling_make_means(
     /* Of partial cells, and of those that are no results, the other way makes sure. */
     if (run->width[0] % 2 || pooling_results_at(run, 1, cell, 0, &offset) != pairs) return 0;
     return pooling_mean_pairs(
-        (uint8_t *) stage->dst + offset, needed ? (uint16_t *) run->done[1] : NULL, rows, count, job->rounding, pairs);
+        (uint8_t *) stage->dst + offset, needed ? (uint16_t *) run->done[1] : NULL, rows, count, job->rounding, pairs,
+        pooling_ahead(job));
 }
 
 /* Make a row of a stage at once, where pairs of cells are added as they lie. Return 2 if it has been stored as well. */
@@ -1289,15 +1358,17 @@ static int pooling_make_pairs(pooling_blocks_run_t *run, int s, const ptrdiff_t 
         }
         if (a < 0) break;
     }
-    if (stage->numbers) {
+    if (stage->numbers && !pairs) {
         /* The cell behind the pairs is one of which the second element is left out. */
         pooling_pair_numbers(
             (double *) run->done[s], (int32_t *) (run->memory + stage->counts), rows, count, (float) job->nodata,
-            job->nodata_is == 2, pairs, (int) (run->width[0] % 2));
+            job->nodata_is == 2, 0, (int) (run->width[0] % 2));
         return 1;
     }
     if (s == 1 && pooling_make_means(run, cell, rows, count, pairs)) return 2;
-    add(run->done[s], rows, count, pairs);
+    if (s == 1) pooling_add_pairs_of_bytes(run, rows, count, pairs);
+    else add(run->done[s], rows, count, pairs);
+    if (stage->numbers) return 1;
     if (run->width[s - 1] % 2) {
         /* One cell is left, which is a column. */
         int kind = s == 1 ? job->kind : before->sum, r;
@@ -1307,8 +1378,45 @@ static int pooling_make_pairs(pooling_blocks_run_t *run, int s, const ptrdiff_t 
     return 1;
 }
 
+/* Whether means of bytes are nothing but those of 2 x 2 pixels of an image as it lies. */
+static int pooling_halves_bytes(const pooling_blocks_t *job) {
+    const pooling_stage_t *stage = &job->stage[1];
+    int a, halved = 0;
+    if (!POOLING_HALVES || job->op != POOLING_MEAN || job->kind > POOLING_I8 || job->result != job->kind
+        || job->stages > 1 || job->carry || pooling_keeps_counts(job) || !stage->dst || stage->share || job->late >= 0
+        || stage->row_factor != 2 || stage->row_span != 2 || job->inner > 4 || job->elements.row_step != job->inner
+        || (job->inner > 1 && job->elements.inner_step != 1)) return 0;
+    for (a = 0; a < job->axes; a++) {
+        if (stage->factor[a] > 2 || stage->span[a] != stage->factor[a]) return 0;
+        halved += stage->factor[a] == 2;
+    }
+    return halved == 1;
+}
+
+/* Make a row of such means; 0 where the other ways have to do it, since a pixel of it is of less than four. */
+static int pooling_make_halves(pooling_blocks_run_t *run, const ptrdiff_t *cell) {
+    const pooling_blocks_t *job = run->job;
+    const pooling_stage_t *stage = &job->stage[1];
+    ptrdiff_t child[POOLING_OUTER], pixels = run->width[0] / 2, below = 0, offset = 0;
+    const uint8_t *above;
+    int a;
+    if (!job->halves || run->width[0] % 2 || pooling_extent(job, 1, cell) != 2
+        || pooling_results_at(run, 1, cell, 0, &offset) != pixels) return 0;
+    for (a = 0; a < job->axes; a++) {
+        child[a] = cell[a] * stage->factor[a];
+        if (stage->factor[a] == 2) below = job->elements.step[a];
+    }
+    above = (const uint8_t *) pooling_row_at(run, &job->elements, child);
+    pooling_halve(
+        (uint8_t *) stage->dst + offset, above, above + below, pixels * job->inner, job->inner, job->rounding,
+        job->kind == POOLING_I8 ? 128 : 0);
+    return 1;
+}
+
 static void pooling_make_stage(pooling_blocks_run_t *run, int s, const ptrdiff_t *cell) {
-    int made = pooling_make_pairs(run, s, cell);
+    int made;
+    if (pooling_make_halves(run, cell)) return;
+    made = pooling_make_pairs(run, s, cell);
     if (!made) {
         pooling_collect(run, s, cell);
         pooling_fold_stage(run, s, run->job->stage[s].row_factor, 0);
@@ -1790,6 +1898,16 @@ static void pooling_put_##NAME(                                                 
 }
 POOLING_EACH_KEY(POOLING_ORDER)
 
+/* Elements as they are, of which the first keeps its sign of zero. */
+POOLING_ALONE const void *pooling_load_firsts(const pooling_blocks_run_t *run, const ptrdiff_t *cell) {
+    const pooling_blocks_t *job = run->job;
+    const void *raw = pooling_fetch(run, &job->elements, cell, job->raw, pooling_kind_size[job->kind]);
+    double *work = (double *) (run->memory + job->work);
+    if (job->kind == POOLING_F16 || job->kind == POOLING_BF16) job->load(work, raw, run->width[0] * job->inner);
+    if (job->checked) pooling_find_valid(run, cell, raw, work);
+    return raw;
+}
+
 typedef struct {
     /* Keys of a block at most; rows so far; whether they go into planes. */
     ptrdiff_t most, rows, whole;
@@ -1805,7 +1923,8 @@ static void pooling_order_row(pooling_blocks_run_t *run, const ptrdiff_t *cell, 
     int size = pooling_kind_size[job->kind];
     /* Integers become keys as they are taken apart. */
     int plain = order->planes && !job->checked && job->kind < POOLING_F16;
-    const void *keys = plain ? pooling_fetch(run, &job->elements, cell, job->raw, size) : pooling_load_keys(run, cell);
+    const void *keys = plain ? pooling_fetch(run, &job->elements, cell, job->raw, size)
+        : job->op == POOLING_FIRST ? pooling_load_firsts(run, cell) : pooling_load_keys(run, cell);
     uint64_t flip = plain && job->kind % 2 == 0 ? UINT64_C(1) << (8 * size - 1) : 0;
     if (!order->planes) {
         switch (pooling_key_kind(job->kind)) {
@@ -1933,6 +2052,8 @@ static void pooling_order_part(
     if (!outs) return;
     if (job->op == POOLING_MEDIAN)
         pooling_store_middle(run, stage->dst + offset * result, low, high, outs * job->inner);
+    else if (job->op == POOLING_FIRST)
+        memcpy(stage->dst + offset * result, low, (size_t) (outs * job->inner * result));
     else pooling_store_keys(job, stage->dst + offset * result, low, outs * job->inner);
     if (job->checked) pooling_patch(run, 1, offset, outs, rows, order.found);
 }
@@ -1968,6 +2089,69 @@ static int pooling_takes_same(const pooling_blocks_t *job) {
         && pooling_kind_size[job->kind] <= 2 && job->elements.row_step == pooling_kind_size[job->kind];
 }
 
+/* Whether modes can be found in rows as they lie: of two or four, in which nothing is left out. */
+static int pooling_takes_modes(const pooling_blocks_t *job) {
+    const pooling_stage_t *stage = &job->stage[1];
+    ptrdiff_t rows = 1;
+    int a;
+    for (a = 0; a < job->axes; a++) rows *= stage->factor[a];
+    return (rows == 2 || rows == 4) && job->inner == 1 && stage->row_factor == 2 && job->op == POOLING_MODE
+        && job->kind < POOLING_F16 && job->result == job->kind && !job->checked
+        && job->elements.row_step == pooling_kind_size[job->kind];
+}
+
+/* Starts of the rows of elements that make a row of results; return how many there are. */
+static int pooling_rows_of(
+    pooling_blocks_run_t *run, const ptrdiff_t *cell, ptrdiff_t begin, const char **starts
+) {
+    const pooling_blocks_t *job = run->job;
+    const pooling_stage_t *stage = &job->stage[1];
+    ptrdiff_t child[POOLING_OUTER], stop[POOLING_OUTER];
+    int a, count = 0;
+    for (a = 0; a < job->axes; a++) {
+        child[a] = cell[a] * stage->factor[a];
+        stop[a] = pooling_least(child[a] + stage->factor[a], job->stage[0].cells[a]);
+    }
+    run->begin[0] = begin * stage->row_factor;
+    for (;;) {
+        starts[count++] = pooling_row_at(run, &job->elements, child);
+        for (a = job->axes - 1; a >= 0; a--) {
+            if (++child[a] < stop[a]) break;
+            child[a] = cell[a] * stage->factor[a];
+        }
+        if (a < 0) return count;
+    }
+}
+
+/* Find the modes of whole cells, or return 0 where rows are missing. */
+static int pooling_find_modes(
+    pooling_blocks_run_t *run, const ptrdiff_t *cell, ptrdiff_t begin, ptrdiff_t outs, char *dst
+) {
+    const pooling_blocks_t *job = run->job;
+    const char *rows[POOLING_ROWS_AT_ONCE];
+    ptrdiff_t size = pooling_kind_size[job->kind], some = POOLING_BYTES_AT_ONCE / 2 / size, at, n, x, wanted = 1;
+    ptrdiff_t ahead = pooling_ahead(job);
+    int count = pooling_rows_of(run, cell, begin, rows), a, r;
+    for (a = 0; a < job->axes; a++) wanted *= job->stage[1].factor[a];
+    if (count != wanted) return 0;
+    for (at = 0; at < outs; at += n) {
+        n = pooling_least(some, outs - at);
+        for (r = 0; r < count; r++)
+            for (x = 0; x < 2 * n * size; x += POOLING_LINE) pooling_prefetch(rows[r] + x + ahead);
+        switch (job->kind) {
+#define POOLING_CASE(NAME, T, KIND) case KIND:                                                                         \
+            if (count == 2) pooling_modes_of_4_##NAME((T *) dst + at, (const T *) rows[0], (const T *) rows[1], n);    \
+            else pooling_modes_of_8_##NAME(                                                                            \
+                (T *) dst + at, (const T *) rows[0], (const T *) rows[1], (const T *) rows[2], (const T *) rows[3], n);\
+            break;
+        POOLING_EACH_INTEGER(POOLING_CASE)
+#undef POOLING_CASE
+        }
+        for (r = 0; r < count; r++) rows[r] += 2 * n * size;
+    }
+    return 1;
+}
+
 /* Cells that are looked at together. */
 #define POOLING_SAME_CELLS 64
 
@@ -1975,23 +2159,9 @@ static void pooling_order_or_take(
     pooling_blocks_run_t *run, const ptrdiff_t *cell, ptrdiff_t begin, ptrdiff_t outs, char *dst
 ) {
     const pooling_blocks_t *job = run->job;
-    const pooling_stage_t *stage = &job->stage[1];
     const char *starts[POOLING_ROWS_AT_ONCE], *rows[POOLING_ROWS_AT_ONCE];
-    ptrdiff_t child[POOLING_OUTER], stop[POOLING_OUTER], count = 0, at, n, r, from = 0;
-    int a, size = pooling_kind_size[job->kind], same;
-    for (a = 0; a < job->axes; a++) {
-        child[a] = cell[a] * stage->factor[a];
-        stop[a] = pooling_least(child[a] + stage->factor[a], job->stage[0].cells[a]);
-    }
-    run->begin[0] = begin * 2;
-    for (;;) {
-        starts[count++] = pooling_row_at(run, &job->elements, child);
-        for (a = job->axes - 1; a >= 0; a--) {
-            if (++child[a] < stop[a]) break;
-            child[a] = cell[a] * stage->factor[a];
-        }
-        if (a < 0) break;
-    }
+    ptrdiff_t count = pooling_rows_of(run, cell, begin, starts), at, n, r, from = 0;
+    int size = pooling_kind_size[job->kind], same;
     for (at = 0; at < outs; at += POOLING_SAME_CELLS) {
         n = pooling_least(POOLING_SAME_CELLS, outs - at);
         for (r = 0; r < count; r++) rows[r] = starts[r] + 2 * at * size;
@@ -2014,8 +2184,9 @@ static void pooling_order_task(pooling_blocks_run_t *run, const ptrdiff_t *cell,
     run->width[1] = outs;
     if (!pooling_results_at(run, 1, cell, 0, &offset)) return;
     if (whole > 0) {
-        if (pooling_takes_same(job))
-            pooling_order_or_take(run, cell, begin, whole, stage->dst + offset * pooling_kind_size[job->result]);
+        char *dst = stage->dst + offset * pooling_kind_size[job->result];
+        if (pooling_takes_modes(job) && pooling_find_modes(run, cell, begin, whole, dst));
+        else if (pooling_takes_same(job)) pooling_order_or_take(run, cell, begin, whole, dst);
         else pooling_order_part(run, cell, begin, whole, 1);
     }
     /* The cell behind them that is cut. */
@@ -2043,6 +2214,7 @@ static void pooling_blocks_lay_out(pooling_blocks_t *job) {
     int s, a, size = pooling_kind_size[job->kind];
     int orders = job->op >= POOLING_MEDIAN && job->op <= POOLING_FIRST, deviates = job->op >= POOLING_RMS;
     before = block / last->row_factor;
+    job->halves = pooling_halves_bytes(job);
     for (a = 0; a < job->axes; a++) most *= last->factor[a];
     most *= last->row_factor;
     job->chunked = 0;

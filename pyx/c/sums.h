@@ -131,8 +131,14 @@ static inline pooling_octet_t pooling_octet_of(pooling_floats_t v) {
     four_t half[2];
     pooling_octet_t wide;
     memcpy(half, &v, 32);
+#if defined(__AVX2__)
+    /* gcc 12 makes four instructions of each conversion. */
+    wide.low = (pooling_doubles_t) _mm256_cvtps_pd((__m128) half[0]);
+    wide.high = (pooling_doubles_t) _mm256_cvtps_pd((__m128) half[1]);
+#else
     wide.low = __builtin_convertvector(half[0], pooling_doubles_t);
     wide.high = __builtin_convertvector(half[1], pooling_doubles_t);
+#endif
     return wide;
 }
 
@@ -240,10 +246,23 @@ static inline double pooling_run_double(const double *src, ptrdiff_t n) {
     return pooling_halve_octet(n <= 64 ? pooling_block_double(src, n) : pooling_lanes_double(src, n));
 }
 
+/* Floats of a run from which on those so far ahead are fetched: the mean of three planes of 2160 x 3840 took 2.9 ms of
+   one thread, and so 2.1; those 4 KiB ahead, which processors fetch themselves, gain half of that. */
+#define POOLING_FETCHED_RUN 4096
+#define POOLING_FETCHED_AHEAD 16384
+
 /* Blocks of 64 floats are summed in float, which is four roundings at most with the last one, and these in double. */
 static inline double pooling_run_wide(const float *src, ptrdiff_t n) {
     pooling_octet_t sum = pooling_octet_of(pooling_block_float(src, n < 64 ? n : 64));
     ptrdiff_t i = 64;
+    /* A long run is a part of a plane beyond the caches more often than not. */
+    if (n >= POOLING_FETCHED_RUN)
+        for (; i + 64 <= n; i += 64) {
+            int line;
+            for (line = 0; line < 64; line += 16)
+                __builtin_prefetch(src + i + line + POOLING_FETCHED_AHEAD);
+            sum = pooling_add_octets(sum, pooling_octet_of(pooling_tree_float(src + i, 64, 8)));
+        }
     for (; i + 64 <= n; i += 64)
         sum = pooling_add_octets(sum, pooling_octet_of(pooling_tree_float(src + i, 64, 8)));
     if (i < n)

@@ -70,6 +70,9 @@ cdef struct gradient_stack_t:
 cdef struct plan_t:
     ptrdiff_t outer, inner
     axis_t axes[3]
+    # Elements from one row of the input to the next, and from one plane to the next: those of a row and of a plane, or
+    # more in a view.
+    ptrdiff_t in_row, in_plane
     # Outputs of the last axis are made in segments, so that a row stays in the first-level cache however long it is.
     ptrdiff_t segment, segments
     # Output rows that are made together; each call of a leaf then does as many.
@@ -249,6 +252,9 @@ cdef inline ptrdiff_t steps_of(const plan_t* plan, ptrdiff_t outputs) noexcept n
     """Steps to make so many outputs of windows tap by tap."""
     return <ptrdiff_t> min(<double> outputs * max(plan.taps, 1.0), 1e15)
 
+
+# Bytes of the cache that is the last before memory.
+cdef ptrdiff_t last_level_cache() noexcept nogil
 
 cdef extern from "c/signals.h" nogil:
     # Where a task takes longer than some milliseconds it asks now and then, telling the steps since it last asked, and
