@@ -1,7 +1,7 @@
 """Settings of the documentation site: ``make site`` builds it into build/site.
 
-Pages are Markdown, read by MyST, with links that work where the repository is hosted as well. What is made when the site is
-built goes to docs/generated: a page for every public name (make_reference.py) and the gallery of docs/examples.
+Pages are Markdown, read by MyST, with links that work where the repository is hosted as well. What is made when the
+site is built goes to docs/generated: a page for every public name (make_reference.py) and the gallery of docs/examples.
 """
 
 from __future__ import annotations
@@ -111,7 +111,7 @@ def link_names(app: Sphinx, doctree: nodes.document) -> None:
 
 
 def find_source(app: Sphinx, modname: str) -> tuple[str, dict[str, tuple[str, int, int]]] | None:
-    """Return the source of a module and the lines of its names, of functions made by `ranked` those of the definition."""
+    """Return the source of a module and the lines of its names; of what `ranked` made, those of the definition."""
     if not modname.startswith("pooling"):
         return None
     analyzer = ModuleAnalyzer.for_module(modname)

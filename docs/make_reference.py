@@ -1,4 +1,4 @@
-"""Write docs/generated/reference, a page for each group of public names; Sphinx runs this, and makes a page for each name.
+"""Write docs/generated/reference, a page for each group of public names; Sphinx adds a page for each name.
 
 The groups of `pooling` are its families, and the names are those of `__all__`, so that nothing public can be left out.
 """
@@ -17,7 +17,10 @@ import pooling
 FOLDER = Path(__file__).resolve().parent / "generated" / "reference"
 
 FAMILIES = {
-    "families.extremes": ("Maxima and minima", "The greatest or smallest element of each window, where it is, and gradients."),
+    "families.extremes": (
+        "Maxima and minima",
+        "The greatest or smallest element of each window, where it is, and gradients.",
+    ),
     "families.means": ("Means", "Averages of windows, of a fixed number of windows, and of whole maps."),
     "families.norms": ("Norms and generalised means", "Lp norms of windows and maps, and GeM."),
     "families.blurs": ("Blurs", "Anti-aliased downsampling: a binomial filter, alone and behind a maximum."),
@@ -94,12 +97,24 @@ def pages() -> Iterator[Page]:
     yield Page("settings", "Threads and settings", "What holds for all calls.", "pooling", tuple(own))
     for module, (title, text) in FAMILIES.items():
         names = tuple(pooling._ON_DEMAND[module].split())
-        yield Page(module.rpartition(".")[2], title, text.replace(" see [semantics].", " they are defined in :doc:`/semantics`."), "pooling", names)
+        yield Page(
+            module.rpartition(".")[2],
+            title,
+            text.replace(" see [semantics].", " they are defined in :doc:`/semantics`."),
+            "pooling",
+            names,
+        )
     for module, (title, needs) in MODULES.items():
         if all(find_spec(each) for each in needs):
             found = importlib.import_module(f"pooling.{module}")
             first = (inspect.getdoc(found) or "").partition("\n\n")[0]
-            yield Page(module.replace(".", "-"), title, f"``pooling.{module}``. {first}", f"pooling.{module}", tuple(found.__all__))
+            yield Page(
+                module.replace(".", "-"),
+                title,
+                f"``pooling.{module}``. {first}",
+                f"pooling.{module}",
+                tuple(found.__all__),
+            )
 
 
 def written() -> dict[str, str]:

@@ -7,6 +7,7 @@ from __future__ import annotations
 
 from collections.abc import Iterable
 from html import escape
+from itertools import pairwise
 from pathlib import Path
 from typing import Any
 
@@ -88,7 +89,9 @@ def maxima_and_means() -> str:
         ("average of each", pooling.avg_pool2d(x, 2)[0, 0]),
         ("global average", pooling.global_avg_pool(x)[0, 0]),
     ]
-    drawing = Drawing(740, 262, "A map of 4 by 4 cells in four windows: their maxima, their averages, and the average of all")
+    drawing = Drawing(
+        740, 262, "A map of 4 by 4 cells in four windows: their maxima, their averages, and the average of all"
+    )
     drawing.text(20, 30, "4 × 4 cells, windows of 2 × 2", "t")
     quarters = [[COLOURS[2 * (row // 2) + column // 2] for column in range(4)] for row in range(4)]
     drawing.grid(20, 48, MAP, quarters)
@@ -100,9 +103,13 @@ def maxima_and_means() -> str:
         cell = 58.0
         side = len(values)
         drawing.text(left, 30, title, "t")
-        drawing.grid(left, 48 + (2 - side) * cell / 2 + 34, values, [COLOURS[:2], COLOURS[2:]] if side == 2 else [[PALE]], cell)
+        drawing.grid(
+            left, 48 + (2 - side) * cell / 2 + 34, values, [COLOURS[:2], COLOURS[2:]] if side == 2 else [[PALE]], cell
+        )
         left += 164
-    drawing.text(20, 252, "The stride is the kernel size here: windows do not overlap, and every cell is in one of them.")
+    drawing.text(
+        20, 252, "The stride is the kernel size here: windows do not overlap, and every cell is in one of them."
+    )
     return drawing.svg()
 
 
@@ -178,7 +185,9 @@ def halvings() -> str:
             for (y, x), share in np.ndenumerate(values):
                 if share:
                     light = round(255 - 200 * float(share))
-                    drawing.box(left + x * cell, top + y * cell, cell, cell, f"rgb({light},{light + (255 - light) // 3},255)")
+                    drawing.box(
+                        left + x * cell, top + y * cell, cell, cell, f"rgb({light},{light + (255 - light) // 3},255)"
+                    )
                     if cell >= 40:
                         drawing.text(left + (x + 0.5) * cell, top + (y + 0.5) * cell + 5, f"{share:.2f}", "s m")
             drawing.rule(left, top, side, len(values))
@@ -210,12 +219,15 @@ def receptive_fields() -> str:
         # Cells of this level that lie in the field of the one cell at the top.
         inside = (widest - size) // stride + 1
         words = "input" if depth == 0 else f"behind pooling {depth}"
-        drawing.text(20, top - 8, f"{words}: stride {stride}, a cell sees {size} × {size} pixels" if depth else words, "s")
+        drawing.text(
+            20, top - 8, f"{words}: stride {stride}, a cell sees {size} × {size} pixels" if depth else words, "s"
+        )
         around = int((350 / step - inside / 2) // 1)
         for position in range(-around, inside + around):
             left = middle + (position - inside / 2) * step
             drawing.box(left, top, step, 22, COLOURS[1] if 0 <= position < inside else PALE)
-    drawing.text(20, 322, f"field + (kernel − 1) · stride so far: 1 + 2·1 = {found[1][0]}, {found[1][0]} + 2·2 = {found[2][0]}, {found[2][0]} + 2·4 = {found[3][0]}", "t")
+    steps = [f"{before} + 2·{stride} = {field}" for (before, stride), (field, _) in pairwise(found)]
+    drawing.text(20, 322, f"field + (kernel − 1) · stride so far: {', '.join(steps)}", "t")
     return drawing.svg()
 
 

@@ -2,8 +2,8 @@
 What an average does at the border
 ==================================
 
-Padding holds no element, but it counts in the divisor unless ``count_include_pad`` is false: an average of a map of ones then
-falls off at its border.
+Padding holds no element, but it counts in the divisor unless ``count_include_pad`` is false: an average of a
+map of ones then falls off at its border.
 """
 
 import matplotlib.pyplot as plt
@@ -16,7 +16,9 @@ counted = pooling.avg_pool2d(ones, 5, stride=1, padding=2)
 left_out = pooling.avg_pool2d(ones, 5, stride=1, padding=2, count_include_pad=False)
 
 figure, axes = plt.subplots(1, 2, figsize=(9, 4), layout="constrained")
-for axis, image, title in zip(axes, (counted, left_out), ("the default, as in torch", "count_include_pad=False"), strict=True):
+for axis, image, title in zip(
+    axes, (counted, left_out), ("the default, as in torch", "count_include_pad=False"), strict=True
+):
     shown = axis.imshow(image[0], vmin=0, vmax=1, cmap="viridis")
     axis.set_title(title)
     axis.set_xticks([])

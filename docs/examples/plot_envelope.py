@@ -2,8 +2,8 @@
 The envelope of a signal
 ========================
 
-A plot has a thousand pixels, a recording a million samples: the least and the greatest of each stretch draw the same picture,
-where every hundredth sample would miss the peaks.
+A plot has a thousand pixels, a recording a million samples: the least and the greatest of each stretch draw the
+same picture, where every hundredth sample would miss the peaks.
 """
 
 import matplotlib.pyplot as plt

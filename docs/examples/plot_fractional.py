@@ -2,7 +2,8 @@
 Windows at random steps
 =======================
 
-Fractional pooling makes maps of any size, by windows whose steps are one or two cells at random. A seed gives the same windows again.
+Fractional pooling makes maps of any size, by windows whose steps are one or two cells at random. A seed gives
+the same windows again.
 """
 
 import matplotlib.pyplot as plt

@@ -2,7 +2,8 @@
 Where gradients go
 ==================
 
-The gradient of a maximum goes to the element that won, that of an average to all, that of a norm to each by its size.
+The gradient of a maximum goes to the element that won, that of an average to all, that of a norm to each by its
+size.
 """
 
 import matplotlib.pyplot as plt

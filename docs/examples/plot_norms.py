@@ -2,8 +2,8 @@
 From the average to the maximum
 ===============================
 
-The generalised mean of a window, ``mean(x ** p) ** (1 / p)``, is the average for p = 1 and comes close to the maximum for
-large p.
+The generalised mean of a window, ``mean(x ** p) ** (1 / p)``, is the average for p = 1 and comes close to the
+maximum for large p.
 """
 
 import matplotlib.pyplot as plt

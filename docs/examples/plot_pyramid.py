@@ -2,8 +2,8 @@
 A pyramid of a photograph
 =========================
 
-Each level of `pooling.pyramid` is made of the original pixels and rounded once. Halving in a loop rounds at every step, and the
-image drifts.
+Each level of `pooling.pyramid` is made of the original pixels and rounded once. Halving in a loop rounds at
+every step, and the image drifts.
 """
 
 import matplotlib.pyplot as plt
@@ -33,7 +33,12 @@ for truth in exact:
 
 plt.figure(figsize=(7, 3), layout="constrained")
 plt.plot(range(1, 7), drift, "o-", label="means of rounded means, half up")
-plt.plot(range(1, 7), [(level - truth).mean() for level, truth in zip(levels, exact, strict=True)], "o-", label="pooling.pyramid")
+plt.plot(
+    range(1, 7),
+    [(level - truth).mean() for level, truth in zip(levels, exact, strict=True)],
+    "o-",
+    label="pooling.pyramid",
+)
 plt.xlabel("level")
 plt.ylabel("grey levels too bright")
 plt.legend()

@@ -2,8 +2,8 @@
 Regions of interest
 ===================
 
-A detector cuts boxes of any size out of a map, and pools each to the same size: `pooling.roi_align` takes means of samples between the
-cells, `pooling.max_roi_pool` maxima of whole cells.
+A detector cuts boxes of any size out of a map, and pools each to the same size: `pooling.roi_align` takes means
+of samples between the cells, `pooling.max_roi_pool` maxima of whole cells.
 """
 
 import matplotlib.pyplot as plt
@@ -22,7 +22,9 @@ aligned = pooling.roi_align(grey, boxes, batch, output_size=24)
 rows = np.concatenate([batch[:, np.newaxis], boxes.round()], axis=1).astype(np.float32)
 maxima = pooling.max_roi_pool(grey, rows, output_size=24)
 
-figure, axes = plt.subplot_mosaic([["all", "a0", "a1", "a2"], ["all", "m0", "m1", "m2"]], figsize=(12, 5), layout="constrained")
+figure, axes = plt.subplot_mosaic(
+    [["all", "a0", "a1", "a2"], ["all", "m0", "m1", "m2"]], figsize=(12, 5), layout="constrained"
+)
 axes["all"].imshow(grey[0, 0], cmap="gray")
 for index, (x1, y1, x2, y2) in enumerate(boxes):
     axes["all"].add_patch(Rectangle((x1, y1), x2 - x1, y2 - y1, fill=False, color=f"C{index}", linewidth=2))

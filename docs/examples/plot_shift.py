@@ -2,8 +2,8 @@
 A shift by one pixel
 ====================
 
-A strided maximum changes when its input moves by one pixel. A blur between the maximum and the stride, `pooling.max_blur_pool2d`,
-makes that change small.
+A strided maximum changes when its input moves by one pixel. A blur between the maximum and the stride,
+`pooling.max_blur_pool2d`, makes that change smaller.
 """
 
 import matplotlib.pyplot as plt

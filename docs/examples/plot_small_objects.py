@@ -2,8 +2,8 @@
 Small objects after halvings
 ============================
 
-Objects of 4, 8 and 16 pixels, each on the grid of cells and beside it, after one to four halvings by averages. An object that is
-smaller than two cells depends on where it lies.
+Objects of 4, 8 and 16 pixels, each on the grid of cells and beside it, after one to four halvings by averages.
+An object that is smaller than two cells depends on where it lies.
 """
 
 import matplotlib.pyplot as plt

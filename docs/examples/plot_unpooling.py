@@ -2,7 +2,8 @@
 Unpooling
 =========
 
-A maximum with its indices can be undone as far as its windows go: each element returns to its place, among zeros.
+A maximum with its indices can be undone as far as its windows go: each element returns to its place, among
+zeros.
 """
 
 import matplotlib.pyplot as plt
@@ -18,7 +19,9 @@ values, indices = pooling.max_pool2d(grey, 3, return_indices=True)
 restored = pooling.max_unpool2d(values, indices, 3, output_size=grey.shape)
 
 figure, axes = plt.subplots(1, 3, figsize=(11, 4), layout="constrained")
-for axis, image, title in zip(axes, (grey, values, restored), ("192 x 192", "maxima of 3 x 3", "unpooled"), strict=True):
+for axis, image, title in zip(
+    axes, (grey, values, restored), ("192 x 192", "maxima of 3 x 3", "unpooled"), strict=True
+):
     axis.imshow(image[0], cmap="gray", vmin=0, vmax=255)
     axis.set_title(title)
     axis.set_axis_off()

@@ -21,6 +21,11 @@ for row, func in zip(axes, ("max", "mean"), strict=True):
     for side, axis in enumerate(row):
         block = [1, 1, 1]
         block[side] = 64
-        axis.imshow(np.squeeze(pooling.block_reduce(volume, block, func), side), cmap="bone", vmin=0, vmax=200 if func == "max" else 80)
+        axis.imshow(
+            np.squeeze(pooling.block_reduce(volume, block, func), side),
+            cmap="bone",
+            vmin=0,
+            vmax=200 if func == "max" else 80,
+        )
         axis.set_title(f"{func} along {'zyx'[side]}")
         axis.set_axis_off()
