@@ -86,7 +86,9 @@ def main(folder: str) -> int:
     """Print what is broken, and return how the process ends."""
     checked = check(Path(folder))
     print(*checked.broken, sep="\n")
-    print(f"{checked.inside} links inside the site, {len(checked.broken)} broken; {checked.elsewhere} elsewhere, not followed")
+    print(
+        f"{checked.inside} links inside the site, {len(checked.broken)} broken; {checked.elsewhere} elsewhere, not followed"
+    )
     return 1 if checked.broken or not checked.inside else 0
 
 
