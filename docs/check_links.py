@@ -62,8 +62,8 @@ def _problems(site: Path, page: Path, link: str, pages: dict[Path, _Reader]) -> 
     elif not target.exists():
         yield "is not there"
     elif parts.fragment and target in pages and target.name not in OWN_NAMES:
-        if unquote(parts.fragment) not in pages[target].places:
-            yield "has no such place"
+        places = pages[target].places
+        yield from () if unquote(parts.fragment) in places else ("has no such place",)
 
 
 def check(site: Path) -> Checked:
@@ -76,7 +76,6 @@ def check(site: Path) -> Checked:
                 checked.elsewhere += 1
                 continue
             checked.inside += 1
-            # An empty place is the top of the page.
             for problem in _problems(site, page, link, pages):
                 checked.broken.append(f"{page.relative_to(site)}: {link} {problem}")
     return checked
@@ -86,9 +85,8 @@ def main(folder: str) -> int:
     """Print what is broken, and return how the process ends."""
     checked = check(Path(folder))
     print(*checked.broken, sep="\n")
-    print(
-        f"{checked.inside} links inside the site, {len(checked.broken)} broken; {checked.elsewhere} elsewhere, not followed"
-    )
+    numbers = f"{checked.inside} links inside, {len(checked.broken)} broken"
+    print(f"{numbers}; {checked.elsewhere} elsewhere, not followed")
     return 1 if checked.broken or not checked.inside else 0
 
 
