@@ -6,7 +6,6 @@ A link leads to a file that is there, and to a place in it that is there. What l
 from __future__ import annotations
 
 import sys
-from collections.abc import Iterator
 from dataclasses import dataclass, field
 from html.parser import HTMLParser
 from pathlib import Path
@@ -52,18 +51,19 @@ def read(site: Path) -> dict[Path, _Reader]:
     return pages
 
 
-def _problems(site: Path, page: Path, link: str, pages: dict[Path, _Reader]) -> Iterator[str]:
+def _problem(site: Path, page: Path, link: str, pages: dict[Path, _Reader]) -> str:
+    """Say what is wrong with a link; nothing if it is right."""
     parts = urlsplit(link)
     target = page if not parts.path else (page.parent / unquote(parts.path)).resolve()
     if target.is_dir():
         target /= "index.html"
     if not target.is_relative_to(site):
-        yield "leads out of the site"
-    elif not target.exists():
-        yield "is not there"
-    elif parts.fragment and target in pages and target.name not in OWN_NAMES:
-        places = pages[target].places
-        yield from () if unquote(parts.fragment) in places else ("has no such place",)
+        return "leads out of the site"
+    if not target.exists():
+        return "is not there"
+    if not parts.fragment or target not in pages or target.name in OWN_NAMES:
+        return ""
+    return "" if unquote(parts.fragment) in pages[target].places else "has no such place"
 
 
 def check(site: Path) -> Checked:
@@ -76,7 +76,7 @@ def check(site: Path) -> Checked:
                 checked.elsewhere += 1
                 continue
             checked.inside += 1
-            for problem in _problems(site, page, link, pages):
+            if problem := _problem(site, page, link, pages):
                 checked.broken.append(f"{page.relative_to(site)}: {link} {problem}")
     return checked
 
