@@ -34,7 +34,10 @@ WITHOUT_SNIPPETS = {
     "development/changes.md",
     "development/contributing.md",
 }
-NEEDS = {"tutorials/photograph-and-volume.md": ("matplotlib", "PIL")}
+NEEDS = {
+    "tutorials/photograph-and-volume.md": ("matplotlib", "PIL"),
+    "tutorials/onnx-twin.md": ("onnx", "onnxruntime"),
+}
 
 
 def name_of(page: Path) -> str:
