@@ -15,6 +15,7 @@ from types import FunctionType
 from typing import Any
 
 from docutils import nodes
+from pygments.lexers.special import TextLexer
 from sphinx import addnodes
 from sphinx.application import Sphinx
 from sphinx.pycode import ModuleAnalyzer
@@ -130,3 +131,5 @@ def setup(app: Sphinx) -> None:
     """Connect what is above."""
     app.connect("doctree-read", link_names)
     app.connect("viewcode-find-source", find_source)
+    # The code host draws these; here they are text, since the library that draws them would come over the network.
+    app.add_lexer("mermaid", TextLexer)
