@@ -15,7 +15,6 @@ from types import FunctionType
 from typing import Any
 
 from docutils import nodes
-from pygments.lexers.special import TextLexer
 from sphinx import addnodes
 from sphinx.application import Sphinx
 from sphinx.pycode import ModuleAnalyzer
@@ -113,6 +112,14 @@ def link_names(app: Sphinx, doctree: nodes.document) -> None:
         node.replace_self(addnodes.pending_xref("", node.deepcopy(), refexplicit=True, refwarn=False, **target))
 
 
+def draw_flowcharts(app: Sphinx, doctree: nodes.document) -> None:
+    """Draw the flowcharts that the code host draws itself, without the library that would come over the network."""
+    for node in list(doctree.findall(nodes.literal_block)):
+        if node.get("language") == "mermaid":
+            drawn = f'<div class="flowchart">{importlib.import_module("flowcharts").svg(node.astext())}</div>'
+            node.replace_self(nodes.raw("", drawn, format="html"))
+
+
 def find_source(app: Sphinx, modname: str) -> tuple[str, dict[str, tuple[str, int, int]]] | None:
     """Return the source of a module and the lines of its names; of what `ranked` made, those of the definition."""
     if not modname.startswith("pooling"):
@@ -130,6 +137,5 @@ def find_source(app: Sphinx, modname: str) -> tuple[str, dict[str, tuple[str, in
 def setup(app: Sphinx) -> None:
     """Connect what is above."""
     app.connect("doctree-read", link_names)
+    app.connect("doctree-read", draw_flowcharts)
     app.connect("viewcode-find-source", find_source)
-    # The code host draws these; here they are text, since the library that draws them would come over the network.
-    app.add_lexer("mermaid", TextLexer)

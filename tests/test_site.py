@@ -14,9 +14,11 @@ import runpy
 import shlex
 import subprocess
 import sys
+from itertools import pairwise
 from pathlib import Path
 from types import ModuleType
 from typing import Any
+from xml.etree import ElementTree
 
 import numpy as np
 import pytest
@@ -164,6 +166,51 @@ def test_there_are_examples_enough_and_each_has_a_title() -> None:
         assert len(line) == len(title)
         titles.append(title)
     assert len(set(titles)) == len(titles)
+
+
+# ---------------------------------------------------------------------------------------------------------------------
+# Flowcharts
+
+
+FLOWCHARTS = [
+    block
+    for page in sorted(DOCS.glob("*.md"))
+    for block in re.findall(r"```mermaid\n(.*?)```", page.read_text(encoding="utf-8"), re.DOTALL)
+]
+
+
+def test_every_flowchart_is_drawn_whole() -> None:
+    flowcharts = script("flowcharts")
+    assert len(FLOWCHARTS) > 40
+    for text in FLOWCHARTS:
+        chart = flowcharts.read(text)
+        drawn = ElementTree.fromstring(flowcharts.svg(text))
+        space = "{http://www.w3.org/2000/svg}"
+        assert sorted(each.text or "" for each in drawn.iter(f"{space}text")) == sorted(chart.labels.values())
+        arrows = [each for each in drawn.iter(f"{space}path") if each.get("class") == "arrow"]
+        assert len(arrows) == len(set(chart.arrows))
+
+
+def test_nodes_of_flowcharts_are_apart_and_arrows_lead_right() -> None:
+    flowcharts = script("flowcharts")
+    for text in FLOWCHARTS:
+        places, ways = flowcharts.laid_out(flowcharts.read(text))
+        stands = [(place.column, place.row) for place in places.values()]
+        assert len(stands) == len(set(stands))
+        for way in ways:
+            columns = [places[name].column for name in way]
+            assert columns == list(range(columns[0], columns[-1] + 1))
+            assert all(places[one].x + places[one].width < places[other].x for one, other in pairwise(way))
+
+
+def test_a_flowchart_that_is_not_understood_is_an_error() -> None:
+    read = script("flowcharts").read
+    with pytest.raises(ValueError) as error:
+        read("flowchart TD")
+    assert str(error.value) == "a flowchart from left to right begins with 'flowchart LR', not 'flowchart TD'"
+    with pytest.raises(ValueError) as error:
+        read("flowchart LR\n a -.-> b")
+    assert str(error.value) == "'a -.-> b' is neither a node nor an arrow of a flowchart"
 
 
 # ---------------------------------------------------------------------------------------------------------------------
