@@ -39,6 +39,7 @@ WITHOUT_SNIPPETS = {
 NEEDS = {
     "tutorials/photograph-and-volume.md": ("matplotlib", "PIL"),
     "tutorials/onnx-twin.md": ("onnx", "onnxruntime"),
+    "tutorials/runtimes.md": ("onnx", "onnxruntime"),
 }
 
 
@@ -56,7 +57,8 @@ def script(name: str) -> ModuleType:
 
 
 @pytest.mark.parametrize("page", PAGES, ids=name_of)
-def test_a_page_prints_what_it_shows(page: Path) -> None:
+def test_a_page_prints_what_it_shows(page: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.chdir(tmp_path)
     for library in NEEDS.get(name_of(page), ()):
         pytest.importorskip(library)
     result = doctest.testfile(str(page), module_relative=False)
