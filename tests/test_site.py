@@ -94,7 +94,7 @@ def test_a_command_prints_what_stands_below_it(page: Path, command: str, output:
         encoding="utf-8",
     )
     assert done.returncode == 0, done.stderr
-    assert doctest.OutputChecker().check_output(output, done.stdout, doctest.ELLIPSIS), done.stdout
+    assert doctest.OutputChecker().check_output(output.rstrip(), done.stdout.rstrip(), doctest.ELLIPSIS), done.stdout
 
 
 def test_some_page_shows_a_command() -> None:
