@@ -54,7 +54,6 @@ autosummary_generate = True
 # Types stand in the section of parameters, and would make signatures of ten lines here.
 autodoc_typehints = "none"
 autodoc_member_order = "bysource"
-autodoc_preserve_defaults = True
 numpydoc_show_class_members = False
 numpydoc_use_plots = False
 
