@@ -46,6 +46,8 @@ def read(site: Path) -> dict[Path, _Reader]:
     """Read every page."""
     pages = {}
     for path in sorted(site.rglob("*.html")):
+        if "_static" in path.relative_to(site).parts:
+            continue  # templates of the theme, which nobody opens
         pages[path] = _Reader()
         pages[path].feed(path.read_text(encoding="utf-8"))
     return pages
