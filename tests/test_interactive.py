@@ -607,7 +607,7 @@ def test_the_page_is_one_file_that_fetches_nothing() -> None:
 @pytest.mark.parametrize("scheme", ["light", "dark"])
 def test_a_screen_shows_window_padding_and_dropped_cells(scheme: str, tmp_path: Path) -> None:
     images = pytest.importorskip("PIL.Image")
-    address = f"{PAGE.as_uri()}#op=max&input=8&kernel_size=3&stride=3&padding=1&at=0,1"
+    address = f"{PAGE.as_uri()}#op=max&input=9&kernel_size=3&stride=3&padding=1&at=0,1"
     dark = ["blink-settings=preferredColorScheme=0"] if scheme == "dark" else []
     browse(tmp_path, address, "window-size=1200,900", *dark, f"screenshot={tmp_path / 'page.png'}")
     picture = np.asarray(images.open(tmp_path / "page.png").convert("RGB")).astype(int)
@@ -617,5 +617,5 @@ def test_a_screen_shows_window_padding_and_dropped_cells(scheme: str, tmp_path: 
         wanted = [int(colour[place : place + 2], 16) for place in (1, 3, 5)]
         return int((np.abs(picture - wanted).max(axis=2) < 12).sum())
 
-    for name in ("window", "window-line", "hatch", "fine", "ink"):
+    for name in ("window", "window-line", "hatch", "fine", "ink", "drop"):
         assert pixels(own[name]) > 100, name
