@@ -97,3 +97,10 @@ def test_the_rows_that_are_followed_are_those_of_the_race() -> None:
             row.setup("a case of tomorrow", 1)
     finally:
         pooling.set_num_threads(before)
+
+
+def test_pages_count_the_edits_that_tests_must_notice() -> None:
+    count = len(importlib.import_module("tests.mutants").MUTANTS)
+    for name in ("CONTRIBUTING.md", "docs/reliability.md"):
+        text = " ".join((ROOT / name).read_text(encoding="utf-8").split())
+        assert re.findall(r"(\d+) small edits", text) == [str(count)], name
