@@ -3,10 +3,10 @@
 The tests, and what they read beside the package (pages, benchmarks, Cython and C), are copied to a folder without the
 package: what they import is what was installed. Tests of the sources themselves stay behind; `make test` runs them.
 
-Usage: python .ci/wheel_tests.py --wheel dist/ndpooling-*.whl, which installs the wheel into an environment of its own and
-runs the ten lines of README.md there, before it installs what the tests need; or python .ci/wheel_tests.py --python
-PYTHON, where the package and pytest are installed already. ``--arrays`` runs the tests of the array functions alone, which
-need NumPy, pytest, pytest-xdist and hypothesis. Further arguments are those of pytest.
+Usage: python .ci/wheel_tests.py --wheel dist/ndpooling-*.whl, which installs the wheel into an environment of its own
+and runs the ten lines of README.md there, before it installs what the tests need; or python .ci/wheel_tests.py
+--python PYTHON, where the package and pytest are installed already. ``--arrays`` runs the tests of the array functions
+alone, which need NumPy, pytest, pytest-xdist and hypothesis. Further arguments are those of pytest.
 """
 
 from __future__ import annotations
@@ -61,7 +61,9 @@ def installed(wheel: Path, folder: Path) -> Path:
     made = time.monotonic()
     pip = [str(python), "-m", "pip", "install", "--quiet", "--disable-pip-version-check"]
     subprocess.run([*pip, str(wheel)], check=True, env=environment())
-    subprocess.run([str(python), "-c", ten_lines()], check=True, cwd=folder, env=environment(), stdout=subprocess.DEVNULL)
+    subprocess.run(
+        [str(python), "-c", ten_lines()], check=True, cwd=folder, env=environment(), stdout=subprocess.DEVNULL
+    )
     print(
         f"{wheel.name}: {wheel.stat().st_size / 1e6:.2f} MB; installed, and the ten lines run, in "
         f"{time.monotonic() - made:.1f} s, behind {made - begin:.1f} s for the environment",

@@ -1,4 +1,4 @@
-"""What belongs to a release and to the page of the repository: it names the version, the Pythons and the commands that are."""
+"""Releases and the page of the repository: the versions, Pythons, files and commands that they name are those that are."""
 
 from __future__ import annotations
 

@@ -1,7 +1,7 @@
 """The oracle against numbers worked by hand, numerical differentiation, torch where torch is right, and more.
 
-`reference.py` is loaded by its path: it needs nothing of the package, so it runs before anything is built. Where there is
-no checkout, it is that of the installed package.
+`reference.py` is loaded by its path: it needs nothing of the package, so it runs before anything is built. Where
+there is no checkout, it is that of the installed package.
 """
 
 from __future__ import annotations
