@@ -1,4 +1,4 @@
-"""Releases and the page of the repository: the versions, Pythons, files and commands that they name are those that are."""
+"""Releases and the page of the repository: the versions, Pythons, files and commands that they name are there."""
 
 from __future__ import annotations
 
