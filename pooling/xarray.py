@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Hashable, Mapping
+from collections.abc import Hashable, Iterable, Mapping
 from typing import Any, TypeVar
 
 import numpy as np
@@ -114,19 +114,25 @@ def coarsen(
     return made
 
 
+def _unknown(name: Any, known: Iterable[Any], what: str, argument: tuple[str, Any]) -> Exception:
+    """Make the error of a name that the array has not."""
+    names = list(known)
+    meant = nearest_word(name, map(str, names)) if isinstance(name, str) else ""
+    return value_error(
+        FUNCTION,
+        f"names {name!r}, and the {what} are {', '.join(map(repr, names)) or 'none'}",
+        f"write {short_repr(meant)}" if meant else "",
+        argument=argument,
+    )
+
+
 def _check_names(data: Any, coord_func: Any) -> None:
     """Refuse functions of coordinates that there are not."""
     if not isinstance(coord_func, Mapping):
         return
     for name in coord_func:
         if name not in data.coords:
-            meant = nearest_word(name, map(str, data.coords)) if isinstance(name, str) else ""
-            raise value_error(
-                FUNCTION,
-                f"names {name!r}, and the coordinates are {', '.join(map(repr, data.coords)) or 'none'}",
-                f"write {short_repr(meant)}" if meant else "",
-                argument=("coord_func", dict(coord_func)),
-            )
+            raise _unknown(name, data.coords, "coordinates", ("coord_func", dict(coord_func)))
 
 
 def _settings_of_variables(
@@ -191,13 +197,7 @@ def _sizes(data: Any, windows: Any) -> dict[Hashable, int]:
     for name, entry in windows.items():
         size = whole(entry)
         if name not in data.dims:
-            meant = nearest_word(name, map(str, data.dims)) if isinstance(name, str) else ""
-            raise value_error(
-                FUNCTION,
-                f"names {name!r}, and the dimensions are {', '.join(map(repr, data.dims))}",
-                f"write {short_repr(meant)}" if meant else "",
-                argument=("windows", windows),
-            )
+            raise _unknown(name, data.dims, "dimensions", ("windows", windows))
         if size is None:
             raise type_error(
                 FUNCTION, f"must be integers, not {type(entry).__name__} for {name!r}", argument=("windows", windows)
