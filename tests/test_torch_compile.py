@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+import os
+import subprocess
+import sys
 import warnings
 from collections.abc import Iterator
 from typing import Any
@@ -50,6 +53,21 @@ def test_compiled_whole_with_open_sizes(backend: str) -> None:
             (mine,), (its,) = (torch.autograd.grad(each.sum(), x) for each in (found, expected))
             torch.testing.assert_close(mine, its)
             assert mine.stride() == its.stride()
+
+
+@pytest.mark.parametrize("ci", ["true", ""])
+def test_compiled_from_nothing_where_tests_run(ci: str) -> None:
+    """Inductor raised AssertionError of decompositions where CI is set, in the first compilation of a process."""
+    code = (
+        "import torch; from pooling.torch import functional as F\n"
+        "net = torch.compile(lambda x: F.max_pool2d(x.relu(), 3, 2, 1) + F.avg_pool2d(x, 3, 2, 1), fullgraph=True)\n"
+        "x = torch.rand(1, 2, 9, 9, requires_grad=True)\n"
+        "net(x).sum().backward(); print(x.grad.shape)"
+    )
+    given = {**os.environ, "CI": ci, "TORCHINDUCTOR_FORCE_DISABLE_CACHES": "1"}
+    run = subprocess.run([sys.executable, "-c", code], env=given, capture_output=True, text=True, check=False)
+    assert run.returncode == 0, run.stderr
+    assert run.stdout.strip() == "torch.Size([1, 2, 9, 9])"
 
 
 @pytest.mark.parametrize("family", ["max_pool", "avg_pool", "lp_pool", "adaptive_max_pool", "adaptive_avg_pool"])

@@ -11,6 +11,7 @@ from __future__ import annotations
 import inspect
 import math
 import operator as operations
+import sys
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
@@ -531,9 +532,22 @@ def _define(schema: str, kernel: Callable[..., Any], fake: Callable[..., Any]) -
         for each in given:
             if isinstance(each, Tensor) and each.device != input.device:
                 raise value_error(name, f"tensors are on {input.device} and on {each.device}", "give all on the CPU")
+        _leave_to_kernels(name)
         return fake(input, *given)
 
     torch.library.register_fake(f"{NAMESPACE}::{name}", checked, lib=_library)
+
+
+def _leave_to_kernels(name: str) -> None:
+    """Have Inductor call the kernel of an operator that has a decomposition for exporters.
+
+    It does so of itself, but where the environment variable CI is set, as hosts of repositories set it, it takes each
+    decomposition that it does not use for a mistake of its own and raises AssertionError. Fake results are asked for
+    before it lowers a graph; it is not imported for this.
+    """
+    lowering = sys.modules.get("torch._inductor.lowering")
+    if lowering is not None:
+        lowering.FALLBACK_ALLOW_LIST.add(f"{NAMESPACE}::{name}")
 
 
 # ---------------------------------------------------------------------------------------------------------------------
