@@ -202,6 +202,8 @@ def test_bad_input_is_refused_in_a_sentence(sentence: str, arguments: dict[str, 
 
 
 def test_bad_kinds_are_refused_too() -> None:
+    with pytest.raises(TypeError, match=r"^pyramid: levels='mode' must be an integer; write func='mode' for a red"):
+        pooling.pyramid(np.zeros((6, 8), np.uint8), 2, "mode")  # type: ignore[arg-type]  as block_reduce has it
     for arguments in ({"levels": True}, {"factors": 2.5}, {"axes": "0"}, {"exact": 1}, {"func": max}):
         with pytest.raises(TypeError, match=r"^pyramid: "):
             pooling.pyramid(np.zeros((6, 8)), **arguments)

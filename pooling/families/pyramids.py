@@ -121,6 +121,18 @@ def pyramid_factors(
     return found
 
 
+def exact_levels(function: str, exact: Any, reduction: Any) -> bool:
+    """Check whether each level is to be made of the original elements, which only modes and medians leave open."""
+    wanted = flag(function, "exact", exact)
+    if wanted and reduction.levels != "either":
+        raise value_error(
+            function,
+            f"is for modes and medians; levels of func={reduction.name!r} are exact",
+            argument=("exact", exact),
+        )
+    return wanted
+
+
 @in_default_mode
 def pyramid(
     array: ArrayLike,
@@ -181,15 +193,13 @@ def pyramid(
     [[9, 12], [22, 24]]
     """
     function = "pyramid"
+    if isinstance(levels, str):
+        raise type_error(
+            function, "must be an integer", f"write func={levels!r} for a reduction", argument=("levels", levels)
+        )
     original, _ = checked_array(function, array)
     reduction = reduction_named(function, func)
-    ordered_exactly = flag(function, "exact", exact)
-    if exact and reduction.levels != "either":
-        raise value_error(
-            function,
-            f"is for modes and medians; levels of func={reduction.name!r} are exact",
-            argument=("exact", exact),
-        )
+    ordered_exactly = exact_levels(function, exact, reduction)
     blocks = pyramid_factors(function, original.shape, factors, levels, axes, edge)
     calls: list[Blocks] = []
     for block in blocks:
