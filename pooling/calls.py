@@ -9,7 +9,7 @@ arrays that kernels cannot read as they lie, come back here, are resolved and co
 from __future__ import annotations
 
 import math
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import cached_property, lru_cache
 from typing import Any, ClassVar, NamedTuple, Self, TypeVar
 
@@ -22,7 +22,7 @@ from .arguments import flag, plain, word
 from .arrays import as_array, native, plain_array, result_array
 from .dispatch import kernels
 from .geometry import Axis
-from .maps import Maps, Moved, checked_gradient, in_other_layout, warn_of_columns
+from .maps import Maps, Moved, Ordered, checked_gradient, in_memory_order, in_other_layout, warn_of_columns
 from .operators import OPERATORS, Operator
 from .plan import lay_out
 
@@ -41,6 +41,8 @@ __all__ = [
 
 REMEMBERED = 4096
 """Call signatures to remember; one that was run takes about four kilobytes, most of them its plan and its axes."""
+REMEMBERED_ORDERS = 16
+"""Strides of arrays to remember for a call."""
 EXACT_ROUNDINGS = 8
 """Roundings that keep a float32 sum within 4 units of 2**-23 of the sum of magnitudes; beyond them it is float64."""
 HALF_ROUNDINGS = 512
@@ -184,10 +186,21 @@ class Call:
     """How arrays are pooled that lie as the other layout has it, once some were: the order of their axes, the way back,
     and what runs them."""
 
+    @cached_property
+    def orders(self) -> dict[tuple[int, ...], tuple[Ordered, _core.Runner] | None]:
+        """How arrays of these strides are viewed in memory order, and what pools that view."""
+        return {}
+
     @classmethod
     def of(cls, function: str, shape: tuple[int, ...], dtype: np.dtype[Any], **arguments: Any) -> Self:
         """Resolve a call from the arguments that `FUNCTIONS` names."""
         return cls(*placed(function, shape, dtype, **arguments))
+
+    def ordered(self, order: Ordered) -> Self:
+        """Return the call for a view of the array in memory order."""
+        axes = tuple([self.axes[axis] for axis in order.spatial])
+        shape = order.maps.restored(self.function, [axis.output_size for axis in axes])
+        return replace(self, maps=order.maps, axes=axes, output_shape=shape)
 
     @cached_property
     def planned(self) -> tuple[Axis, ...]:
@@ -309,6 +322,33 @@ def pooled(call: Call, array: AnyArray, out: AnyArray | None, *, indexed: bool) 
     return call.runner.forward(native(array), out, indexed)
 
 
+def pooled_in_order(call: Call, array: AnyArray) -> AnyArray | None:
+    """Pool an array whose axes lie in memory in another order as it lies, where that gives the same results.
+
+    It does for what is greatest or smallest, and for integers, but not for sums that are rounded. The result lies in
+    memory as the array does.
+    """
+    flags = array.flags
+    if flags.c_contiguous or not flags.aligned or not array.dtype.isnative or array.size == 0:
+        return None
+    reducer = FUNCTIONS[call.function].operator.reducer
+    if reducer not in ("greatest", "smallest") and array.dtype.kind not in "iu":
+        return None
+    orders, strides = call.orders, array.strides
+    try:
+        way = orders[strides]
+    except KeyError:
+        order = in_memory_order(array, call.maps.spatial)
+        way = None if order is None else (order, call.ordered(order).runner)
+        if len(orders) >= REMEMBERED_ORDERS:
+            orders.clear()
+        orders[strides] = way
+    if way is None:
+        return None
+    made: AnyArray | None = way[1].forward(array.transpose(way[0].axes), None, False)
+    return None if made is None else made.transpose(way[0].axes_back)
+
+
 def remember_way(kind: type[Kind], function: str, array: AnyArray, arguments: tuple[Any, ...], moved: Moved) -> None:
     """Let the compiled way in know how arrays are pooled that lie as the other layout has them."""
     call = resolved(kind, function, array, arguments)
@@ -345,7 +385,8 @@ def entry(kind: type[Call]) -> _core.Entry:
         call = resolved(kind, function, array, arguments)
         indexed = flag(function, "return_indices", return_indices)
         if out is None:
-            return pooled(call, array, None, indexed=indexed)
+            made = None if indexed else pooled_in_order(call, array)
+            return pooled(call, array, None, indexed=indexed) if made is None else made
         out = call.result(out, array)
         made = pooled(call, array, plain_array(out, call.dtype), indexed=indexed)
         return (out, made[1]) if indexed else out

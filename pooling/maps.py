@@ -24,8 +24,10 @@ __all__ = [
     "LayoutWarning",
     "Maps",
     "Moved",
+    "Ordered",
     "check_total",
     "checked_gradient",
+    "in_memory_order",
     "in_other_layout",
     "output_shape",
     "replace_spatial",
@@ -234,6 +236,43 @@ def in_other_layout(array: AnyArray, dimensions: Any, layout: Any) -> Moved | No
         return None
     moved = array.transpose(order[1])
     return Moved(moved, *order) if moved.flags.c_contiguous else None
+
+
+class Ordered(NamedTuple):
+    """How to view an array whose axes lie in another order in memory as one that is contiguous."""
+
+    axes: tuple[int, ...]
+    """Those of the array, in the order in which they lie in memory."""
+    axes_back: tuple[int, ...]
+    """The way back."""
+    maps: Maps
+    """Those of the view."""
+    spatial: tuple[int, ...]
+    """For each spatial axis of the view, which one of the array it is."""
+
+
+def in_memory_order(array: AnyArray, spatial: slice) -> Ordered | None:
+    """Find such a view: of an array in Fortran order, or of maps whose rows and columns have changed places.
+
+    None where there are gaps, or where other axes lie between the spatial ones.
+    """
+    # Axes of one cell lie anywhere.
+    order = sorted(range(array.ndim), key=lambda axis: (array.shape[axis] > 1, -array.strides[axis]))
+    spatial_axes = range(array.ndim)[spatial]
+    windows = [axis for axis in order if axis in spatial_axes]
+    others = [axis for axis in order if axis not in spatial_axes]
+    first = next((place for place, axis in enumerate(order) if axis in spatial_axes and array.shape[axis] > 1), None)
+    outer = others if first is None else [axis for axis in order[:first] if axis not in spatial_axes]
+    axes = (*outer, *windows, *others[len(outer) :])
+    view = array.transpose(axes)
+    if not view.flags.c_contiguous:
+        return None
+    return Ordered(
+        axes,
+        tuple(axes.index(axis) for axis in range(array.ndim)),
+        Maps(view.shape, slice(len(outer), len(outer) + len(windows)), False),
+        tuple(axis - spatial_axes[0] for axis in windows),
+    )
 
 
 class LayoutWarning(UserWarning):
