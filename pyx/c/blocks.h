@@ -425,8 +425,8 @@ static void pooling_fold(
 /* Bytes that a processor reads at once, and pairs of bytes that are added while others are on their way. */
 #define POOLING_LINE 64
 #define POOLING_PAIRS_AT_ONCE 128
-/* Bytes of a row of other elements that are. */
-#define POOLING_BYTES_AT_ONCE 1024
+/* Bytes of a row of other elements that are: of 64-bit ones, as many as are narrowed for modes. */
+#define POOLING_BYTES_AT_ONCE (8 * POOLING_MODES_NARROWED)
 
 /* Sums of pairs of cells of several rows: two elements are read as one number of twice their bits. */
 typedef uint16_t __attribute__((may_alias, aligned(1))) pooling_two_bytes_t;
@@ -2186,14 +2186,17 @@ static int pooling_find_modes(
     const char *rows[POOLING_ROWS_AT_ONCE];
     ptrdiff_t size = pooling_kind_size[job->kind], some = POOLING_BYTES_AT_ONCE / 2 / size, at, n, x, wanted = 1;
     ptrdiff_t ahead = pooling_ahead(job);
-    int count = pooling_rows_of(run, cell, begin, rows), a, r;
+    int count = pooling_rows_of(run, cell, begin, rows), a, r, found;
     for (a = 0; a < job->axes; a++) wanted *= job->stage[1].factor[a];
     if (count != wanted) return 0;
     for (at = 0; at < outs; at += n) {
         n = pooling_least(some, outs - at);
         for (r = 0; r < count; r++)
             for (x = 0; x < 2 * n * size; x += POOLING_LINE) pooling_prefetch(rows[r] + x + ahead);
-        switch (job->kind) {
+        found = 0;
+        if (job->kind == POOLING_U64 || job->kind == POOLING_I64)
+            found = pooling_modes_of_halves((uint64_t *) dst + at, rows, count, n);
+        if (!found) switch (job->kind) {
 #define POOLING_CASE(NAME, T, KIND) case KIND:                                                                         \
             if (count == 2) pooling_modes_of_4_##NAME((T *) dst + at, (const T *) rows[0], (const T *) rows[1], n);    \
             else pooling_modes_of_8_##NAME(                                                                            \
