@@ -105,6 +105,9 @@ cdef enum:
     # begin, which narrow planes that lie in a stack do not.
     FEWEST_BYTES = 64
     FEWEST_HALVES = 32
+    # Rows of a tile of means of 3 x 3, and fewest bytes of a row whose windows lie in it, at least those of a vector.
+    BYTE_MEAN_ROWS = 64
+    FEWEST_BYTE_MEANS = 64
 
     # --- cores ---
     # Most bytes that a thread works in before windows are made of cores, which for windows of 9 to 31 taps over many
