@@ -353,7 +353,8 @@ def test_gradients_of_blurred_maxima_are_rounded_once(numbers: str, mode: Any) -
         random = np.random.default_rng(shape[-1])
         x = random_array(shape, np.float32)
         if numbers == "ties":
-            x = random.integers(-1, 2, shape) * np.float32(0.5) * random.choice([-1, 1], shape).astype(np.float32)
+            # Among them zeros of both signs, which are equal.
+            x = (random.integers(-1, 2, shape) * random.choice([-0.5, 0.5], shape)).astype(np.float32)
         elif numbers != "plain":
             x = numbers_of_any_size(shape, 3)
             x.ravel()[random.integers(x.size, size=2)] = [-INF, INF]
