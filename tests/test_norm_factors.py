@@ -45,7 +45,7 @@ def gradient_of(x: Array, grad: Array, p: float, windows: dict[str, Any]) -> Arr
         for name, default in (("kernel_size", 1), ("stride", 1), ("dilation", 1), ("padding", 0))
     )
     padded = np.pad(np.abs(x), [(0, 0), (0, 0), *((n, n + 9) for n in padding)])
-    taps = [
+    taps: list[tuple[Any, ...]] = [
         (
             ...,
             *(
