@@ -44,12 +44,20 @@ cdef enum:
     MOST_CACHE = 1 << 27
     # Indices are streamed by calls that move more than this part of it: they are not read again as soon as results are.
     CACHE_BY_INDICES = 2
+    # Rows of a window that is a whole map from which on those ahead are fetched; how far ahead, which is as much as
+    # bands of rows fetch at a time; and how far ahead of a long run of comparisons.
+    FEWEST_FETCHED = 64
+    FETCHED_BYTES = 1 << 14
+    RUN_FETCHED_BYTES = 1 << 16
 
     # --- bands ---
     # Cells of a band of windows.
     BAND_CELLS = 1 << 11
     # The same where each row is one window: what memory is asked for ahead of large calls.
     RUN_BAND_CELLS = 1 << 12
+    # Channels of a map that is pooled as a whole which a thread takes at least: shorter pieces of rows that lie apart
+    # are read slower by two threads than whole rows by one.
+    FEWEST_CHANNELS = 128
     # Most cells under a band that are converted before they are combined: 32 KiB of halves.
     CONVERTED_CELLS = 1 << 14
     # Cells of a row beyond which adaptive windows are made in shorter segments.

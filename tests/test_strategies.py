@@ -19,6 +19,7 @@ FORWARD = {
     "rows_of_one_length": "flat",
     "bands": "bands",
     "wide_rows": "bands",
+    "wide_rows_kernel_1_stride_2": "singles",
     "kernel_of": "bands",
     "runs": "bands",
     "ladder": "bands",
