@@ -5,6 +5,7 @@ A link leads to a file that is there, and to a place in it that is there. What l
 
 from __future__ import annotations
 
+import re
 import sys
 from dataclasses import dataclass, field
 from html.parser import HTMLParser
@@ -14,6 +15,8 @@ from urllib.parse import unquote, urlsplit
 ATTRIBUTES = {"a": "href", "link": "href", "img": "src", "script": "src", "source": "src", "iframe": "src"}
 OWN_NAMES = ("genindex.html", "search.html", "py-modindex.html")
 """Pages that Sphinx makes; some have places that scripts fill in."""
+SETTINGS = re.compile(r"\w+=[^&]*(&\w+=[^&]*)*")
+"""What a page is to show, behind the # of its address, and no place in it."""
 
 
 class _Reader(HTMLParser):
@@ -63,7 +66,7 @@ def _problem(site: Path, page: Path, link: str, pages: dict[Path, _Reader]) -> s
         return "leads out of the site"
     if not target.exists():
         return "is not there"
-    if not parts.fragment or target not in pages or target.name in OWN_NAMES:
+    if not parts.fragment or target not in pages or target.name in OWN_NAMES or SETTINGS.fullmatch(parts.fragment):
         return ""
     return "" if unquote(parts.fragment) in pages[target].places else "has no such place"
 

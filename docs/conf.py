@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import importlib
 import re
+import shutil
 import sys
 from inspect import getsourcelines
 from pathlib import Path
@@ -88,10 +89,13 @@ html_theme_options = {
     "navigation_with_keys": False,
     "show_prev_next": False,
     "show_toc_level": 2,
-    "secondary_sidebar_items": ["page-toc"],
+    "secondary_sidebar_items": {"**": ["page-toc"], "index": []},
     "footer_start": ["copyright"],
     "footer_end": [],
 }
+
+PAGE = Path("interactive", "pooling.html")
+"""It needs nothing but itself, and is part of the site as it is."""
 
 NAME = re.compile(r"pooling(?:\.[A-Za-z_]\w*)+")
 
@@ -109,6 +113,31 @@ def link_names(app: Sphinx, doctree: nodes.document) -> None:
             continue
         target = {"refdomain": "py", "reftype": "obj", "reftarget": name, "refdoc": app.env.docname}
         node.replace_self(addnodes.pending_xref("", node.deepcopy(), refexplicit=True, refwarn=False, **target))
+
+
+def end_sessions(app: Sphinx, doctree: nodes.document) -> None:
+    """Leave out the empty line that ends a session for doctest."""
+    for node in list(doctree.findall(nodes.literal_block)):
+        if node.get("language") == "pycon":
+            text = node.astext().rstrip()
+            node.rawsource = text
+            node.children = [nodes.Text(text)]
+
+
+def link_page(app: Sphinx, doctree: nodes.document) -> None:
+    """Let links to the interactive page open it: links to what is no page of Sphinx would download a copy."""
+    for node in list(doctree.findall(addnodes.download_reference)):
+        if Path(node["reftarget"]).name == PAGE.name:
+            address = "/".join([*[".."] * app.env.docname.count("/"), PAGE.as_posix()])
+            node.replace_self(nodes.reference("", "", *node.children, refuri=address, internal=True))
+
+
+def copy_page(app: Sphinx, error: Exception | None) -> None:
+    """Lay the interactive page beside the others."""
+    if error is None:
+        target = Path(app.outdir, PAGE)
+        target.parent.mkdir(exist_ok=True)
+        shutil.copyfile(FOLDER / PAGE, target)
 
 
 def draw_flowcharts(app: Sphinx, doctree: nodes.document) -> None:
@@ -137,4 +166,7 @@ def setup(app: Sphinx) -> None:
     """Connect what is above."""
     app.connect("doctree-read", link_names)
     app.connect("doctree-read", draw_flowcharts)
+    app.connect("doctree-read", end_sessions)
+    app.connect("doctree-read", link_page, priority=100)  # before files to be downloaded are collected
+    app.connect("build-finished", copy_page)
     app.connect("viewcode-find-source", find_source)
