@@ -94,6 +94,7 @@ def run(python: Path, folder: Path, arguments: list[str], *, arrays: bool) -> in
         print(f"the package that would be tested is {found}, of a checkout; install it without --editable")
         return 1
     print(f"testing {found.parent}", flush=True)
+    arguments = [argument for argument in arguments if argument not in SOURCES]
     if arrays:
         tests = [f"tests/test_{name}.py" for name in TESTS]
     else:
