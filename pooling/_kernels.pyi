@@ -68,6 +68,16 @@ def blur(
     tables: Sequence[tuple[AnyArray, AnyArray, AnyArray]],
     threads: int = ...,
 ) -> None: ...
+def send_through_blur(
+    src: AnyArray,
+    input: AnyArray,
+    dst: AnyArray,
+    outer: int,
+    inputs: Sequence[int],
+    outputs: Sequence[int],
+    tables: Sequence[tuple[AnyArray, AnyArray, AnyArray]],
+    threads: int = ...,
+) -> bool: ...
 def pool_regions(
     kind: int,
     input_shape: tuple[int, ...],

@@ -952,6 +952,11 @@ def _means(
     destination = _Destination.of(function, output, array)
     windows = _windows(function, array.ndim, size, None, mode, origin, axes)
     number = _number(function, cval)
+    reads_constant = any(window.mode == "constant" for window in windows)
+    if reads_constant and {array.dtype.kind, destination.dtype.kind} <= set("biu") and not math.isfinite(number):
+        raise value_error(
+            function, f"must be finite, since {destination.dtype.name} has no {number}", argument=("cval", cval)
+        )
     if rounding is not None:
         word(function, "rounding", rounding, ROUNDINGS)
     if array.size == 0:

@@ -11,7 +11,9 @@ from __future__ import annotations
 
 import re
 from collections.abc import Callable, Mapping
-from inspect import Signature, cleandoc, getdoc, signature
+from functools import lru_cache
+from inspect import cleandoc as _cleandoc
+from inspect import getdoc, unwrap
 from types import FunctionType
 from typing import Any, TypeVar, cast
 
@@ -20,6 +22,9 @@ from .operators import OPERATORS
 __all__ = ["described", "ranked", "with_example"]
 
 Function = TypeVar("Function", bound=Callable[..., Any])
+
+# What docstrings share is needed for each of them, at import.
+cleandoc = lru_cache(1024)(_cleandoc)
 
 SHAPES = {
     None: ("N, C, *S", "N, *S, C"),
@@ -162,24 +167,30 @@ def _along_last(dimensions: int, number: str) -> str:
     return number if dimensions == 1 else f"({'1, ' * (dimensions - 1)}{number})"
 
 
-def _with_parameters(text: str, signature: Signature, shared: Mapping[str, str]) -> str:
-    """Describe all arguments, in the order of the signature: as the docstring does, or else as all functions do."""
+def _names_of(function: Callable[..., Any]) -> tuple[str, ...]:
+    """Return the names of the arguments, without the signature, which takes longer to make than all else here."""
+    code = cast(FunctionType, unwrap(function)).__code__
+    return code.co_varnames[: code.co_argcount + code.co_kwonlyargcount]
+
+
+def _with_parameters(text: str, arguments: tuple[str, ...], shared: Mapping[str, str]) -> str:
+    """Describe all arguments, in their order: as the docstring does, or else as all functions do."""
     head, returns, tail = text.partition("\n\nReturns\n-------\n")
     head, title, own = head.partition("\n\nParameters\n----------\n")
     entries = re.split(r"\n(?=\S)", own) if title else []
     # One entry may describe several arguments, and stands where the first of them does.
     described = {name: cleandoc(entry) for name, entry in shared.items()}
     described |= {name: entry for entry in entries for name in re.split(" : |\n", entry)[0].split(", ")}
-    section = dict.fromkeys(described[name] for name in signature.parameters if name in described)
+    section = dict.fromkeys(described[name] for name in arguments if name in described)
     if not section:
         return text
     return "\n".join([f"{head}\n\nParameters\n----------", *section]) + returns + tail
 
 
 def _filled(
-    text: str, operator: str, dimensions: int | None, words: Mapping[str, str], signature: Signature | None = None
+    text: str, operator: str, dimensions: int | None, words: Mapping[str, str], arguments: tuple[str, ...] = ()
 ) -> str:
-    """Fill the placeholders of a docstring, and write its section of parameters if there is a signature.
+    """Fill the placeholders of a docstring, and write its section of parameters if there are arguments.
 
     Placeholders are the names of `PARAMETERS` and `PIECES`; the words, with ``{function}`` and ``{forward}``; ``{n}``,
     ``{first}``, ``{last}``, ``{windows_of}`` and ``{dtypes}``; and in examples ``{row 4}``, which is the shape of one
@@ -196,8 +207,8 @@ def _filled(
         text = text.replace("{" + name + "}", cleandoc(piece))
     for name, word in words.items():
         text = text.replace("{" + name + "}", cleandoc(word) if word.startswith("\n") else word)
-    if signature is not None:
-        text = _with_parameters(text, signature, parameters)
+    if arguments:
+        text = _with_parameters(text, arguments, parameters)
     if dimensions is not None:
         values |= {"n": str(dimensions), "windows_of": OF_WINDOWS[dimensions]}
         text = re.sub(r"\{row (\w+)\}", lambda found: f"({'1, ' * (dimensions + 1)}{found[1]})", text)
@@ -213,7 +224,7 @@ def described(operator: str, dimensions: int | None = None) -> Callable[[Functio
 
     def fill(function: Function) -> Function:
         words = {"function": function.__name__}
-        function.__doc__ = _filled(cleandoc(function.__doc__ or ""), operator, dimensions, words, signature(function))
+        function.__doc__ = _filled(cleandoc(function.__doc__ or ""), operator, dimensions, words, _names_of(function))
         return function
 
     return fill
@@ -258,7 +269,7 @@ def ranked(
         own |= {"function": name + suffix, "forward": name}
         named = (keyword_only or {}).get(dimensions)
         function = _stamped(cast(FunctionType, definition), own["function"], named)
-        function.__doc__ = _filled(text, operator, dimensions, own, signature(function))
+        function.__doc__ = _filled(text, operator, dimensions, own, _names_of(function))
         made.append(function)
     return cast(tuple[Function, ...], tuple(made))
 

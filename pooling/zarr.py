@@ -14,6 +14,7 @@ import math
 import mmap
 import os
 import shutil
+import struct
 import zlib
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import ExitStack, contextmanager, suppress
@@ -31,7 +32,7 @@ from .arrays import dtype_name
 from .errors import refused, type_error, value_error
 from .extras import needing
 from .families.blocks import Reduction, prepared
-from .families.pyramids import pyramid, pyramid_factors
+from .families.pyramids import exact_levels, pyramid, pyramid_factors
 from .geometry import block_count
 from .reporting.levels import Plane, ShownLevel
 from .signs import counted, first_line, short_repr
@@ -186,15 +187,25 @@ def _opened(path: Path) -> Iterator[tuple[Any, Said]]:
         with ExitStack() as stack:
             try:
                 file = stack.enter_context(tifffile.TiffFile(path))
-                series = file.series[0]
-                size, end, said = file.filehandle.size, _end_of(series), _said_by_tiff(file, _letters(series.axes))
+                every = file.series
+                series = every[0]
+                size, end = file.filehandle.size, max(_end_of(series), _next_page(file))
+                said = _said_by_tiff(file, _letters(series.axes))
             except OSError:
                 raise
             except Exception as error:  # of several kinds, by where it is cut off
                 raise value_error(FUNCTION, f"{str(path)!r} is cut off, or no TIFF ({first_line(error)})") from error
             if size < end:
                 raise value_error(
-                    FUNCTION, f"{str(path)!r} is cut off: it has {size} bytes, and its last page ends at {end}"
+                    FUNCTION, f"{str(path)!r} is cut off: it has {size} bytes, and its pages go on to {end}"
+                )
+            others = [each for each in every[1:] if each.name.lower() not in ADDED_PICTURES]
+            if others:
+                shapes = ", ".join(str(tuple(each.shape)) for each in (series, *others[:3]))
+                raise value_error(
+                    FUNCTION,
+                    f"{str(path)!r} holds {len(others) + 1} images, of shapes {shapes}{', ...' if others[3:] else ''}",
+                    "give the one that is meant, by zarr.open_array(tifffile.TiffFile(path).series[i].aszarr(level=0))",
                 )
             if series.dataoffset is not None:
                 # Pages lie one behind another as they are: any part is read without the rest of its page.
@@ -248,6 +259,8 @@ def _of_npy(path: Path) -> Any:
     return array
 
 
+ADDED_PICTURES = {"thumbnail", "label", "macro"}
+"""Names of the pictures that files of slide scanners have beside the image."""
 UNIT_WORDS = {
     "m": "meter", "cm": "centimeter", "mm": "millimeter", "µm": "micrometer", "μm": "micrometer", "um": "micrometer",
     "micron": "micrometer", "\\u00B5m": "micrometer", "nm": "nanometer", "pm": "picometer", "Å": "angstrom",
@@ -305,6 +318,14 @@ def _end_of(series: Any) -> int:
         for offset, count in zip(page.dataoffsets, page.databytecounts, strict=False)
     ]
     return max(ends, default=0)
+
+
+def _next_page(file: Any) -> int:
+    """Return where the page behind the last one that was found should lie: tifffile leaves out those behind the end."""
+    pages = file.pages
+    len(pages)  # looks for all of them
+    file.filehandle.seek(pages.next_page_offset)
+    return int(struct.unpack(file.tiff.offsetformat, file.filehandle.read(file.tiff.offsetsize))[0])
 
 
 def _of_folder(path: Path) -> tuple[Any, Said]:
@@ -946,16 +967,30 @@ def write_multiscales(
     target = _target(store, flag(FUNCTION, "overwrite", overwrite))
     version = word(FUNCTION, "ome_version", ome_version, ("0.5", "0.4"))
     room = whole_between(FUNCTION, "memory", memory, 1 << 16, 1 << 50, "use about 2**27")
+    if progress is not None and not callable(progress):
+        raise type_error(
+            FUNCTION,
+            f"must be a function of (done, total, what), not {type(progress).__name__}",
+            argument=("progress", progress),
+        )
+    if name is not None and not isinstance(name, str):
+        raise type_error(FUNCTION, f"must be a word, not {type(name).__name__}", argument=("name", name))
     with open_source(source, axes) as opened:
         _keep_source(opened.place, target)
         image = _image(
-            opened, factors, levels, func, nodata, min_valid, rounding, flag(FUNCTION, "exact", exact), scale,
+            opened, factors, levels, func, nodata, min_valid, rounding, exact, scale,
             translation, units, name or target.name.partition(".")[0], version, chunks, shards, compressors, room,
         )  # fmt: skip
         draft = target.with_name(f"{target.name}.unfinished")
         try:
             _prepare(draft, image.mark(), overwrite)
-            _write(image, draft, progress or (lambda done, total, what: None))
+            try:
+                _write(image, draft, progress or (lambda done, total, what: None))
+            except (TypeError, ValueError) as error:
+                # Such as a sum that does not fit its dtype: the same call would come to the same element again.
+                if hasattr(error, "refusal"):
+                    shutil.rmtree(draft, ignore_errors=True)
+                raise
             _put_in_place(draft, target)
         except OSError as error:
             if error.errno is None or hasattr(error, "refusal"):
@@ -1004,9 +1039,17 @@ def _may_go(folder: Path) -> bool:
 
 def _keep_source(place: Path | None, target: Path) -> None:
     """Refuse to replace what is read, and what is in it."""
-    if place is None or not target.exists():
+    if place is None:
         return
     file, whole = place.resolve(), target.resolve()
+    if not target.exists():
+        if file in whole.parents:
+            raise value_error(
+                FUNCTION,
+                f"{str(target)!r} lies in {str(place)!r}, the source, which is an array",
+                "name another store",
+            )
+        return
     if file == whole or whole in file.parents or file in whole.parents:
         raise refused(
             FileExistsError,
@@ -1080,6 +1123,8 @@ def _image(
             argument=("func", func),
         )
     reduction |= {"func": call.reduction.name, "nodata": call.nodata}
+    exact_levels(FUNCTION, exact, call.reduction)
+    _check_compressors(compressors, source.dtype, 3 if version == "0.5" else 2)
     arrays = _layout(source, blocks, chunks, shards, version == "0.5")
     if scale is None and translation is None and units is None:
         # All or none: what is given need not be in the units of the source.
@@ -1099,6 +1144,11 @@ def _image(
     if not isinstance(words, Mapping) or not all(isinstance(unit, str) for unit in words.values()):
         raise type_error(FUNCTION, "must be a word, or a mapping of letters to words", argument=("units", units))
     _check_letters("units", words, letters)
+    if not all(words.values()):
+        raise value_error(
+            FUNCTION, "must be words such as 'micrometer'", "leave them out where not known", argument=("units", units)
+        )
+    words = {letter: UNIT_WORDS.get(unit, unit) for letter, unit in words.items()}
     shown = {key: value if value == value else "NaN" for key, value in reduction.items() if value is not None}
     attributes = _attributes(
         source, arrays, name, sizes, shift, words, call.reduction.name, {**shown, "exact": exact}, version
@@ -1112,6 +1162,28 @@ def _image(
         compressors,
         attributes,
     )
+
+
+def _check_compressors(compressors: Any, dtype: np.dtype[Any], zarr_format: Literal[2, 3]) -> None:
+    """Refuse what zarr cannot compress with before anything is written."""
+    if compressors == "auto":
+        return
+    try:
+        zarr.create_array(
+            zarr.storage.MemoryStore(),
+            shape=(1,),
+            chunks=(1,),
+            dtype=dtype,
+            compressors=compressors,
+            zarr_format=zarr_format,
+        )
+    except (TypeError, ValueError) as error:
+        raise type_error(
+            FUNCTION,
+            f"is no codec that zarr.create_array takes ({first_line(error)})",
+            "give one of zarr.codecs, such as zarr.codecs.ZstdCodec()" if zarr_format == 3 else "give one of numcodecs",
+            argument=("compressors", compressors),
+        ) from error
 
 
 def _by_level(factors: Any) -> bool:

@@ -7,7 +7,7 @@
 from libc.string cimport memcpy
 from conversions cimport sum_eights_bfloat16, sum_eights, widened
 from reducers cimport TOTAL, combine, empty, identity
-from tuning cimport BLOCK, LANES, STRIP, WIDE_LANES
+from tuning cimport BLOCK, LANES, RUN_FETCHED_BYTES, STRIP, WIDE_LANES
 from types cimport (
     bfloat16_t, float16_t, int8_t, int16_t, int32_t, int64_t, pair_t, stored_t, uint8_t, uint16_t, uint32_t, value_t,
     wide_t,
@@ -23,6 +23,9 @@ cdef extern from "c/sums.h":
     double run_double "pooling_run_double"(const double* src, ptrdiff_t n) noexcept nogil
     double run_wide "pooling_run_wide"(const float* src, ptrdiff_t n) noexcept nogil
     int64_t run_bytes "pooling_run_bytes"(const uint8_t* src, ptrdiff_t n, uint8_t flip) noexcept nogil
+
+cdef extern from "c/stream.h":
+    void prefetch "pooling_prefetch" (const void* at) nogil
 
 cdef extern from "c/windows.h":
     const bint WINDOWS_IN_REGISTERS "POOLING_WINDOWS_IN_REGISTERS"
@@ -309,7 +312,7 @@ cdef inline value_t run(const value_t* src, ptrdiff_t n, const int reducer) noex
     cdef value_t lanes[LANES]
     cdef value_t wide[WIDE_LANES]
     cdef value_t result
-    cdef ptrdiff_t i, lane
+    cdef ptrdiff_t i, lane, at
     if reducer == TOTAL and n >= 8:
         if value_t is float:
             eight_runs_float(lanes, src, 0, n, 1)
@@ -327,6 +330,11 @@ cdef inline value_t run(const value_t* src, ptrdiff_t n, const int reducer) noex
         for lane in range(WIDE_LANES):
             wide[lane] = src[lane]
         i = WIDE_LANES
+        while n >= BLOCK and i + WIDE_LANES <= n:
+            for at in range(0, <ptrdiff_t> (WIDE_LANES * sizeof(value_t)), 64):
+                prefetch((<const char*> (src + i)) + RUN_FETCHED_BYTES + at)
+            fold(wide, src + i, WIDE_LANES, reducer)
+            i += WIDE_LANES
         while i + WIDE_LANES <= n:
             fold(wide, src + i, WIDE_LANES, reducer)
             i += WIDE_LANES

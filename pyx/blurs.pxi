@@ -436,6 +436,35 @@ cdef const int64_t* table_of(Buffer table, ptrdiff_t count, ptrdiff_t below) exc
     return numbers
 
 
+cdef ptrdiff_t lay_tables(blur_t* blur, inputs, outputs, tables, list buffers) except -1:
+    """Take sizes and tables, whose memory `buffers` keeps; return the most cells along W that one result is made of."""
+    cdef Buffer table
+    cdef ptrdiff_t o, count
+    cdef ptrdiff_t most = 1
+    cdef int i
+    checked_size(outputs)
+    for i in range(2):
+        blur.inputs[i] = inputs[i]
+        blur.outputs[i] = outputs[i]
+        starts, cells, weights = tables[i]
+        count = len(cells)
+        table = Buffer(starts, (blur.outputs[i] + 1) * sizeof(int64_t))
+        blur.starts[i] = table_of(table, blur.outputs[i] + 1, count + 1)
+        buffers.append(table)
+        for o in range(blur.outputs[i]):
+            if blur.starts[i][o + 1] < blur.starts[i][o]:
+                raise ValueError("the table of a blur does not ascend")
+            if i:
+                most = max(most, blur.starts[i][o + 1] - blur.starts[i][o])
+        table = Buffer(cells, count * sizeof(int64_t))
+        blur.cells[i] = table_of(table, count, blur.inputs[i])
+        buffers.append(table)
+        table = Buffer(weights, count * sizeof(double))
+        blur.weights[i] = <double*> table.data
+        buffers.append(table)
+    return most
+
+
 def blur(int kind, src, dst, ptrdiff_t outer, ptrdiff_t inner, inputs, outputs, tables, ptrdiff_t threads=1):
     """Blur `src` into `dst`, or with other tables the gradient of the result into that of the input.
 
@@ -457,9 +486,7 @@ def blur(int kind, src, dst, ptrdiff_t outer, ptrdiff_t inner, inputs, outputs, 
     """
     cdef blur_t job
     cdef list buffers = []
-    cdef Buffer table
-    cdef ptrdiff_t o, count, most
-    cdef int i
+    cdef ptrdiff_t o, most
     job.size = 2 if kind == FLOAT16 or kind == BFLOAT16 else 4 if kind == FLOAT32 else 8
     if kind == FLOAT16:
         job.load = <convert_fn> widen[double, float16_t]
@@ -476,27 +503,7 @@ def blur(int kind, src, dst, ptrdiff_t outer, ptrdiff_t inner, inputs, outputs, 
     else:
         raise ValueError("these kernels blur floats only")
     job.inner = inner
-    checked_size(outputs)
-    most = 1
-    for i in range(2):
-        job.inputs[i] = inputs[i]
-        job.outputs[i] = outputs[i]
-        starts, cells, weights = tables[i]
-        count = len(cells)
-        table = Buffer(starts, (job.outputs[i] + 1) * sizeof(int64_t))
-        job.starts[i] = table_of(table, job.outputs[i] + 1, count + 1)
-        buffers.append(table)
-        for o in range(job.outputs[i]):
-            if job.starts[i][o + 1] < job.starts[i][o]:
-                raise ValueError("the table of a blur does not ascend")
-            if i:
-                most = max(most, job.starts[i][o + 1] - job.starts[i][o])
-        table = Buffer(cells, count * sizeof(int64_t))
-        job.cells[i] = table_of(table, count, job.inputs[i])
-        buffers.append(table)
-        table = Buffer(weights, count * sizeof(double))
-        job.weights[i] = <double*> table.data
-        buffers.append(table)
+    most = lay_tables(&job, inputs, outputs, tables, buffers)
     cdef Buffer source = Buffer(src, checked_size((outer, inner, *inputs)) * job.size)
     cdef Buffer target = Buffer(dst, checked_size((outer, inner, *outputs)) * job.size, True)
     if target.view.len == 0:
@@ -520,5 +527,7 @@ def blur(int kind, src, dst, ptrdiff_t outer, ptrdiff_t inner, inputs, outputs, 
     if BINOMIALS and kind == FLOAT32 and inner == 1 and lay_vectors(&job):
         o = max(o, <ptrdiff_t> (BLUR_ROWS * (2 * (BLUR_CELLS // 8 + 4) + 5 + 5 * BLUR_MARGIN) * sizeof(double)))
         share(blur_vectors, &job, outer * ceil_divide(job.outputs[0], BLUR_ROWS), o, threads)
+    elif BLUR_GRADIENTS and kind == FLOAT32 and inner == 1 and lay_gradients(&job):
+        share(blur_gradient_rows, &job, outer * gradient_groups(&job), o, threads)
     else:
         share(blur_rows, &job, outer * job.outputs[0] * job.segments * job.slices, o, threads)

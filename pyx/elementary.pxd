@@ -150,26 +150,26 @@ cdef struct parted_t:
 
 cdef inline parted_t part_number(double x) noexcept nogil:
     """Take a number above 0 apart that is not denormal, by the method of fdlibm; infinity and NaN give any number."""
+    # Beyond the bits of sqrt(1/2), so that the exponent is that of a number between it and sqrt(2).
     cdef uint64_t bits = bits_of(x)
-    cdef double k = of_bits((bits >> 52) | <uint64_t> 0x4330000000000000) - (4503599627370496.0 + 1023.0)
-    cdef double m = of_bits((bits & <uint64_t> 0x000fffffffffffff) | <uint64_t> 0x3ff0000000000000)
-    cdef bint large = m > 1.4142135623730951
-    cdef double f, s, z, half, tail
+    cdef uint64_t beyond = bits - <uint64_t> 0x3fe6a09e667f3bcd
+    cdef double m = of_bits(bits - (beyond & <uint64_t> 0xfff0000000000000))
+    cdef double f, s, z, w, half, odd, even
     cdef parted_t result
-    result.k = choose(large, k + 1, k)
-    m = choose(large, 0.5 * m, m)
+    result.k = of_bits(((beyond + (<uint64_t> 1024 << 52)) >> 52) | <uint64_t> 0x4330000000000000) - (
+        4503599627370496.0 + 1024.0)
     f = m - 1
     s = f / (2 + f)
     z = s * s
+    w = z * z
     half = 0.5 * f * f
-    tail = 1.479819860511658591e-01
-    tail = 1.531383769920937332e-01 + z * tail
-    tail = 1.818357216161805012e-01 + z * tail
-    tail = 2.222219843214978396e-01 + z * tail
-    tail = 2.857142874366239149e-01 + z * tail
-    tail = 3.999999999940941908e-01 + z * tail
-    tail = 6.666666666666735130e-01 + z * tail
-    result.log = f - (half - s * (half + z * tail))
+    # Two halves of a polynomial, neither of which waits for the other.
+    odd = 1.818357216161805012e-01 + w * 1.479819860511658591e-01
+    odd = 2.857142874366239149e-01 + w * odd
+    odd = 6.666666666666735130e-01 + w * odd
+    even = 2.222219843214978396e-01 + w * 1.531383769920937332e-01
+    even = 3.999999999940941908e-01 + w * even
+    result.log = f - (half - s * (half + z * (odd + z * even)))
     return result
 
 
@@ -189,21 +189,16 @@ cdef inline double near_power_of(double v, parted_t parts, double y) noexcept no
     cdef double whole = high * parts.k
     cdef double part = y * parts.log
     cdef double n = (whole + part * 1.4426950408889634 + 6755399441055744.0) - 6755399441055744.0
-    cdef double r = (whole - n) * 0.6931471805599453 + (part + (y - high) * parts.k * 0.6931471805599453)
-    cdef double tail
-    tail = 1.0 / 6227020800.0
-    tail = 1.0 / 479001600.0 + r * tail
-    tail = 1.0 / 39916800.0 + r * tail
-    tail = 1.0 / 3628800.0 + r * tail
-    tail = 1.0 / 362880.0 + r * tail
-    tail = 1.0 / 40320.0 + r * tail
-    tail = 1.0 / 5040.0 + r * tail
-    tail = 1.0 / 720.0 + r * tail
-    tail = 1.0 / 120.0 + r * tail
-    tail = 1.0 / 24.0 + r * tail
-    tail = 1.0 / 6.0 + r * tail
-    tail = 0.5 + r * tail
-    tail = 1 + (r + r * r * tail)
+    cdef double r = (whole - n) * 0.6931471805599453 + (part + ((y - high) * 0.6931471805599453) * parts.k)
+    cdef double square = r * r
+    cdef double fourth = square * square
+    # Short sums, which wait for each other as little as they can.
+    cdef double low = (0.5 + r * (1.0 / 6.0)) + square * (1.0 / 24.0 + r * (1.0 / 120.0))
+    cdef double middle = (1.0 / 720.0 + r * (1.0 / 5040.0)) + square * (1.0 / 40320.0 + r * (1.0 / 362880.0))
+    cdef double high_terms = (1.0 / 3628800.0 + r * (1.0 / 39916800.0)) + square * (
+        1.0 / 479001600.0 + r * (1.0 / 6227020800.0))
+    cdef double tail = low + fourth * (middle + fourth * high_terms)
+    tail = 1 + (r + square * tail)
     tail = tail * of_bits((bits_of(n + 6755399441055744.0) + 1023) << 52)
     tail = choose(v == 0, choose(y > 0, 0, INFINITY), tail)
     tail = choose(v == INFINITY, choose(y > 0, INFINITY, 0), tail)

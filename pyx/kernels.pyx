@@ -38,16 +38,17 @@ from reducers cimport (
 )
 from scatter cimport add_run, add_spread, repeat, scatter, scatter_four, scatter_runs, interleave
 from tuning cimport (
-    ADAPTIVE_CELLS, ARGMAX_LANES, BLOCK, BLOCK_SUMS, BLUR_CELLS, BYTE_COLUMNS, BYTE_ROWS, CACHE_BY_INDICES,
-    CONVERTED_CELLS, CORE_CELLS, CORE_ROWS, COST_OF_HALVES, COST_OF_LEVEL, COST_OF_LONG, COST_OF_OVERLAP, COST_OF_RING,
-    COST_OF_ROW, COST_OF_STEP, COST_OF_STEP_16, COST_OF_STEP_8, DIVISORS, FEWEST_BYTES, FEWEST_HALVES,
-    FEWEST_IN_REGISTERS, FEWEST_LANES, FEWEST_TAPS, FEW_CHANNELS, FOUND_CELLS, LANES, LANES_AT_ONCE, LANES_GRIDS,
-    LANES_HELD, LANES_TOGETHER, LEVELS_TO_CONVERT, LONG_BYTES, LONG_ROW_CELLS, LYING_BYTES, MANY_PLANES, MAP_BYTES,
-    MEANS_TOGETHER, MOST_LEVELS, MOST_LINES, MOST_LONG_ROWS, MOST_NORMS, MOST_OF_RUNS, MOST_PHASES, MOST_POWERS,
-    MOST_REACH, MOST_TAPS, MOST_VIEWED_BYTES, NORM_PART, PIECE, PIXEL_CHANNELS, ROUNDINGS_OF_ROWS, RUNGS,
-    RUNNING_CELLS, RUNNING_LINE_TAPS, RUNNING_TAPS, RUNNING_WIDTH, RUN_CELLS, RUN_CHANNELS, RUN_OVERLAP,
-    SEARCHED_ADAPTIVE_TAPS, SEARCHED_ROW, SEARCHED_TAPS, SPARSE_OUTPUTS, SPREAD_CELLS, SPREAD_ROW_CELLS, STACK_CELLS,
-    STRIP, STRIP_CHANNELS, SUMS_BYTES, TAPS, TILE_OUTPUTS, TILE_SIDE, TOGETHER, VIEWED_BYTES, WORKING_BYTES,
+    ADAPTIVE_CELLS, ARGMAX_LANES, BAND_CELLS, BLOCK, BLOCK_SUMS, BLUR_CELLS, BYTE_COLUMNS, BYTE_MEAN_ROWS, BYTE_ROWS,
+    CACHE_BY_INDICES, CONVERTED_CELLS, CORE_CELLS, CORE_ROWS, COST_OF_HALVES, COST_OF_LEVEL, COST_OF_LONG,
+    COST_OF_OVERLAP, COST_OF_RING, COST_OF_ROW, COST_OF_STEP, COST_OF_STEP_16, COST_OF_STEP_8, DIVISORS, FETCHED_BYTES,
+    FEWEST_BYTES, FEWEST_BYTE_MEANS, FEWEST_CHANNELS, FEWEST_FETCHED, FEWEST_HALVES, FEWEST_IN_REGISTERS, FEWEST_LANES,
+    FEWEST_TAPS, FEW_CHANNELS, FOUND_CELLS, LANES, LANES_AT_ONCE, LANES_GRIDS, LANES_HELD, LANES_TOGETHER,
+    LEVELS_TO_CONVERT, LONG_BYTES, LONG_ROW_CELLS, LYING_BYTES, MANY_PLANES, MAP_BYTES, MEANS_TOGETHER, MOST_LEVELS,
+    MOST_LINES, MOST_LONG_ROWS, MOST_NORMS, MOST_OF_RUNS, MOST_PHASES, MOST_POWERS, MOST_REACH, MOST_TAPS,
+    MOST_VIEWED_BYTES, NORM_PART, PIECE, PIXEL_CHANNELS, ROUNDINGS_OF_ROWS, RUNGS, RUNNING_CELLS, RUNNING_LINE_TAPS,
+    RUNNING_TAPS, RUNNING_WIDTH, RUN_CELLS, RUN_CHANNELS, RUN_OVERLAP, SEARCHED_ADAPTIVE_TAPS, SEARCHED_ROW,
+    SEARCHED_TAPS, SPARSE_OUTPUTS, SPREAD_CELLS, SPREAD_ROW_CELLS, STACK_CELLS, STRIP, STRIP_CHANNELS, SUMS_BYTES,
+    TAPS, TILE_OUTPUTS, TILE_SIDE, TOGETHER, VIEWED_BYTES, WORKING_BYTES,
 )
 from types cimport (
     bfloat16_t, bits_t, float16_t, int8_t, int16_t, int32_t, int64_t, int128_t, integer_t, offset_t, pair_t, real_t,
@@ -98,6 +99,8 @@ include "strips.pxi"
 include "running.pxi"
 include "cores.pxi"
 include "bytes.pxi"
+include "byte_means.pxi"
+include "singles.pxi"
 include "argmax_rows.pxi"
 include "argmax_stacks.pxi"
 include "argmax_long.pxi"
@@ -106,12 +109,16 @@ include "spread.pxi"
 include "spread_runs.pxi"
 include "scatter.pxi"
 include "strategies.pxi"
+include "relaid.pxi"
 include "tables.pxi"
 include "leaf_tests.pxi"
 include "norms.pxi"
 include "powers.pxi"
+include "factors.pxi"
 include "whole_norms.pxi"
 include "blurs.pxi"
+include "blur_gradients.pxi"
+include "max_blur_gradients.pxi"
 include "regions.pxi"
 include "region_lanes.pxi"
 include "unpooling.pxi"
@@ -180,9 +187,10 @@ cdef int lay_forward(
     job.src = src
     job.dst = dst
     job.rounding = rounding
+    job.kind = kind
     moved = (plan.read + plan.written) * leaves.storage
     job.fetches = moved > last_level_cache() // CACHE_BY_INDICES and not climbs_rows(&plan.plan) and (
-        slides_down(&plan.plan) or reduces_rows(&plan.plan))
+        slides_down(&plan.plan) or reduces_rows(&plan.plan) or skips_down(&plan.plan))
     job.streams = slides_down(&plan.plan) and moved > last_level_cache() and leaves.store == NULL
     return 0
 
@@ -195,11 +203,14 @@ cdef int pool_into(
     cdef call_t call
     cdef const strategy_t* strategy
     cdef forward_t job
+    cdef plan_t laid
     if plan.written == 0:
         return 0
     lay_forward(plan, reducer, kind, rounding, src, dst, &job, &leaves)
     call = forward_call(&plan.plan, &leaves)
     strategy = choose(FORWARD, &call)
+    if strategy.work == forward_bands and lay_again(&job, threads, &laid):
+        job.plan = call.plan = &laid
     share(strategy.work, &job, strategy.tasks(&call), strategy.scratch(&call), threads)
     return 0
 

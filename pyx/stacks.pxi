@@ -276,6 +276,8 @@ cdef ptrdiff_t forward_stacks(const void* job, char* scratch, ptrdiff_t begin, p
         count = min(planes.stacked, end - plane)
         if is_stopped(scratch, cells * (depth_axis.kernel_size + height.kernel_size + width.kernel_size)):
             return -1
+        if pooling.fetches and direct:
+            fetch_ahead(src + (plane + count) * in_plane, count * in_plane)
         if planes.gather:
             gather_planes(plan, leaves, rows, pooling.src, plane, count, margin)
         if loads:

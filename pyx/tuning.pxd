@@ -44,12 +44,20 @@ cdef enum:
     MOST_CACHE = 1 << 27
     # Indices are streamed by calls that move more than this part of it: they are not read again as soon as results are.
     CACHE_BY_INDICES = 2
+    # Rows of a window that is a whole map from which on those ahead are fetched; how far ahead, which is as much as
+    # bands of rows fetch at a time; and how far ahead of a long run of comparisons.
+    FEWEST_FETCHED = 64
+    FETCHED_BYTES = 1 << 14
+    RUN_FETCHED_BYTES = 1 << 16
 
     # --- bands ---
     # Cells of a band of windows.
     BAND_CELLS = 1 << 11
     # The same where each row is one window: what memory is asked for ahead of large calls.
     RUN_BAND_CELLS = 1 << 12
+    # Channels of a map that is pooled as a whole which a thread takes at least: shorter pieces of rows that lie apart
+    # are read slower by two threads than whole rows by one.
+    FEWEST_CHANNELS = 128
     # Most cells under a band that are converted before they are combined: 32 KiB of halves.
     CONVERTED_CELLS = 1 << 14
     # Cells of a row beyond which adaptive windows are made in shorter segments.
@@ -105,6 +113,9 @@ cdef enum:
     # begin, which narrow planes that lie in a stack do not.
     FEWEST_BYTES = 64
     FEWEST_HALVES = 32
+    # Rows of a tile of means of 3 x 3, and fewest bytes of a row whose windows lie in it, at least those of a vector.
+    BYTE_MEAN_ROWS = 64
+    FEWEST_BYTE_MEANS = 64
 
     # --- cores ---
     # Most bytes that a thread works in before windows are made of cores, which for windows of 9 to 31 taps over many

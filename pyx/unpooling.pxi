@@ -2,6 +2,18 @@
 # element is a number of bytes. The indices of one outer element name cells of one output map (of `inner` maps that lie
 # side by side in channels_last) and no two threads share a map, so that the last write in row-major order stays.
 
+cdef extern from "c/unpool.h" nogil:
+    int PAIR_LINES "POOLING_PAIR_LINES"
+    # Whether an index lies outside of its window.
+    bint fetch_pairs8 "pooling_fetch_pairs8"(
+        uint8_t* dst, const uint8_t* src, const int64_t* index, const uint32_t* lines, int count, ptrdiff_t n)
+    bint fetch_pairs16 "pooling_fetch_pairs16"(
+        uint16_t* dst, const uint16_t* src, const int64_t* index, const uint32_t* lines, int count, ptrdiff_t n)
+    bint fetch_pairs32 "pooling_fetch_pairs32"(
+        uint32_t* dst, const uint32_t* src, const int64_t* index, const uint32_t* lines, int count, ptrdiff_t n)
+    bint fetch_pairs64 "pooling_fetch_pairs64"(
+        uint64_t* dst, const uint64_t* src, const int64_t* index, const uint32_t* lines, int count, ptrdiff_t n)
+
 
 ctypedef ptrdiff_t (*unpool_fn)(
     void* dst, const void* src, const int64_t* index, char* taken, ptrdiff_t pooled, ptrdiff_t cells, ptrdiff_t inner
@@ -232,6 +244,31 @@ cdef inline void fetch_row(
             dst[x * inner + c] = src[index[x * inner + c] * inner + c]
 
 
+cdef inline void whole_windows(const windows_t* windows, ptrdiff_t* first, ptrdiff_t* stop) noexcept nogil:
+    """Find the windows of a row that do not reach over its ends."""
+    cdef ptrdiff_t last = windows.size[2] + windows.begin[2] - windows.taps[2]
+    first[0] = min(ceil_divide(windows.begin[2], windows.step[2]), windows.count[2])
+    stop[0] = max(first[0], min(windows.count[2], last // windows.step[2] + 1)) if last >= 0 else first[0]
+
+
+cdef inline ptrdiff_t lines_of(
+    const windows_t* windows, ptrdiff_t front, ptrdiff_t top, uint32_t* lines
+) noexcept nogil:
+    """Find the cells at which the rows of the map begin that a row of windows looks at; return how many."""
+    cdef ptrdiff_t d, h, z, y
+    cdef ptrdiff_t count = 0
+    for d in range(windows.taps[0]):
+        z = front * windows.step[0] - windows.begin[0] + d
+        if not 0 <= z < windows.size[0]:
+            continue
+        for h in range(windows.taps[1]):
+            y = top * windows.step[1] - windows.begin[1] + h
+            if 0 <= y < windows.size[1]:
+                lines[count] = <uint32_t> ((z * windows.size[1] + y) * windows.size[2])
+                count += 1
+    return count
+
+
 cdef bint fetch_apart(
     bits_t* dst, const bits_t* src, const int64_t* index, char* taken, const windows_t* windows, ptrdiff_t inner
 ) noexcept nogil:
@@ -239,26 +276,15 @@ cdef bint fetch_apart(
 
     These windows share no cell, so that no two indices name the same.
     """
-    cdef uint32_t lines[9]
+    cdef uint32_t lines[MOST_LINES]
     cdef ptrdiff_t row = windows.count[2] * inner
-    cdef ptrdiff_t first = min(ceil_divide(windows.begin[2], windows.step[2]), windows.count[2])
-    cdef ptrdiff_t stop = windows.size[2] + windows.begin[2] - windows.taps[2]
-    cdef ptrdiff_t front, top, d, h, z, y, count
-    stop = max(first, min(windows.count[2], stop // windows.step[2] + 1)) if stop >= 0 else first
+    cdef ptrdiff_t first, stop, front, top, count
+    whole_windows(windows, &first, &stop)
     for front in range(windows.count[0]):
         for top in range(windows.count[1]):
             if is_stopped(taken, 2 * row):
                 return True
-            count = 0
-            for d in range(windows.taps[0]):
-                z = front * windows.step[0] - windows.begin[0] + d
-                if not 0 <= z < windows.size[0]:
-                    continue
-                for h in range(windows.taps[1]):
-                    y = top * windows.step[1] - windows.begin[1] + h
-                    if 0 <= y < windows.size[1]:
-                        lines[count] = <uint32_t> ((z * windows.size[1] + y) * windows.size[2])
-                        count += 1
+            count = lines_of(windows, front, top, lines)
             if (
                 strays_of_row(index, first, stop, inner, lines, count, windows)
                 or strays_at_border(index, 0, first, inner, lines, count, windows)
@@ -269,6 +295,54 @@ cdef bint fetch_apart(
             index += row
             dst += row
     return True
+
+
+cdef inline bint fetch_pairs(
+    bits_t* dst, const bits_t* src, const int64_t* index, const uint32_t* lines, int count, ptrdiff_t n
+) noexcept nogil:
+    if bits_t is uint8_t:
+        return fetch_pairs8(dst, src, index, lines, count, n)
+    elif bits_t is uint16_t:
+        return fetch_pairs16(dst, src, index, lines, count, n)
+    elif bits_t is uint32_t:
+        return fetch_pairs32(dst, src, index, lines, count, n)
+    else:
+        return fetch_pairs64(dst, src, index, lines, count, n)
+
+
+cdef bint fetch_paired(
+    bits_t* dst, const bits_t* src, const int64_t* index, char* taken, const windows_t* windows, ptrdiff_t inner
+) noexcept nogil:
+    """As `fetch_apart`, where `are_pairs`."""
+    cdef uint32_t lines[MOST_LINES]
+    cdef uint32_t whole[MOST_LINES]
+    cdef ptrdiff_t row = windows.count[2]
+    cdef ptrdiff_t first, stop, front, top, count, i
+    whole_windows(windows, &first, &stop)
+    for front in range(windows.count[0]):
+        for top in range(windows.count[1]):
+            if is_stopped(taken, row):
+                return True
+            count = lines_of(windows, front, top, lines)
+            if count == 0:
+                return False
+            for i in range(count):
+                whole[i] = lines[i] + <uint32_t> (2 * first - windows.begin[2])
+            if (
+                fetch_pairs(dst + first, src, index + first, whole, <int> count, stop - first)
+                or strays_at_border(index, 0, first, 1, lines, count, windows)
+                or strays_at_border(index, stop, row, 1, lines, count, windows)
+            ):
+                return False
+            fetch_row(dst, src, index, first, 1)
+            fetch_row(dst + stop, src, index + stop, row - stop, 1)
+            index += row
+            dst += row
+    return True
+
+
+cdef apart_fn paired_of(bits_t* kind) noexcept:
+    return <apart_fn> fetch_paired[bits_t]
 
 
 cdef apart_fn apart_of(bits_t* kind) noexcept:
@@ -316,6 +390,13 @@ cdef bint lie_apart(unpool_t* job, windows) except -1:
     return apart and laid.taps[0] * laid.taps[1] <= MOST_LINES
 
 
+cdef bint are_pairs(const unpool_t* job) noexcept:
+    """Whether windows are two cells of some lines, one behind another, of maps that lie on their own."""
+    cdef const windows_t* laid = &job.windows
+    return (
+        job.inner == 1 and laid.taps[2] == 2 and laid.step[2] == 2 and laid.taps[0] * laid.taps[1] <= PAIR_LINES)
+
+
 def unpool(
     src, indices, dst, ptrdiff_t outer, ptrdiff_t pooled, ptrdiff_t cells, ptrdiff_t inner, ptrdiff_t itemsize,
     bint backward=False, ptrdiff_t threads=1, windows=None,
@@ -343,19 +424,23 @@ def unpool(
     cdef unpool_t job
     cdef ptrdiff_t small = checked_size((pooled, inner)) * itemsize
     cdef ptrdiff_t large = checked_size((cells, inner)) * itemsize
-    cdef apart_fn run_apart
+    cdef apart_fn run_apart, run_paired
     if itemsize == 1:
         job.run = unpool_of(<uint8_t*> NULL, backward)
         run_apart = apart_of(<uint8_t*> NULL)
+        run_paired = paired_of(<uint8_t*> NULL)
     elif itemsize == 2:
         job.run = unpool_of(<uint16_t*> NULL, backward)
         run_apart = apart_of(<uint16_t*> NULL)
+        run_paired = paired_of(<uint16_t*> NULL)
     elif itemsize == 4:
         job.run = unpool_of(<uint32_t*> NULL, backward)
         run_apart = apart_of(<uint32_t*> NULL)
+        run_paired = paired_of(<uint32_t*> NULL)
     elif itemsize == 8:
         job.run = unpool_of(<uint64_t*> NULL, backward)
         run_apart = apart_of(<uint64_t*> NULL)
+        run_paired = paired_of(<uint64_t*> NULL)
     else:
         raise ValueError("these kernels do not know elements of this size")
     job.pooled = pooled
@@ -363,7 +448,9 @@ def unpool(
     job.inner = inner
     job.to = small if backward else large
     job.of = large if backward else small
-    job.run_apart = run_apart if backward and windows is not None and lie_apart(&job, windows) else NULL
+    job.run_apart = NULL
+    if backward and windows is not None and lie_apart(&job, windows):
+        job.run_apart = run_paired if are_pairs(&job) else run_apart
     cdef Buffer source = Buffer(src, checked_size((outer, job.of)))
     cdef Buffer index = Buffer(indices, checked_size((outer, pooled, inner)) * 8)
     cdef Buffer target = Buffer(dst, checked_size((outer, job.to)), True)

@@ -145,6 +145,7 @@ cdef bint lay_apart(
         plane = maps.sizes[0] * row
     if (
         strategy.work != forward_bands and strategy.work != forward_stacks and strategy.work != forward_strips
+        and strategy.work != forward_singles
         or maps.axes < 2 or not maps.rows_lying or plan.outer != maps.count or maps.sizes[0] != height.input_size
         or plan.axes[0].input_size != 1 or plan.axes[0].output_size != 1 or plan.axes[0].has_empty
         or maps.nbytes != height.input_size * width.input_size * plan.inner * maps.itemsize
@@ -262,7 +263,7 @@ cdef int pool_maps_into(
         share(
             view_maps, &viewed, ceil_divide(maps.count, viewed.together), viewed.scratch + held, threads)
         return 1
-    if strategy.work == forward_bytes or strategy.work == forward_halves:
+    if strategy.work == forward_bytes or strategy.work == forward_halves or strategy.work == forward_singles:
         # Slabs are whole bands.
         strategy = &FORWARD[FORWARD_ROWS - 1]
         viewed.work = strategy.work

@@ -7,7 +7,8 @@
 # have exactly 0.
 
 cdef extern from "c/powers.h":
-    double sum_powers "pooling_sum_powers"(const float* src, ptrdiff_t n, int p, double eps) noexcept nogil
+    void sum_powers "pooling_sum_powers"(
+        double* dst, const float* src, ptrdiff_t runs, ptrdiff_t n, int p, double eps) noexcept nogil
 
 
 cdef struct whole_t:
@@ -73,6 +74,14 @@ cdef whole_t whole_with(const norming_t* norming) noexcept nogil:
     whole.sums = NULL
     whole.logs = NULL
     return whole
+
+
+cdef inline bint sums_at_once(const whole_t* whole) noexcept nogil:
+    """Whether the powers of several maps are added up in one call."""
+    cdef const norming_t* norming = whole.norming
+    return (
+        norming.exponents == NULL and is_product(norming.norm) and norming.plan.inner == 1
+        and whole.cells * whole.together <= BLOCK)
 
 
 cdef inline ptrdiff_t whole_row(const whole_t* whole) noexcept nogil:
@@ -199,6 +208,7 @@ cdef void add_cells(
     cdef bint multiplies = logs == NULL and is_product(norm) and (inner == 1 or norm.eps == 0)
     cdef ptrdiff_t at = 0
     cdef ptrdiff_t n, x
+    cdef double total
     cdef const float* line
     if whole.keeps:
         together = cells
@@ -209,7 +219,8 @@ cdef void add_cells(
         if multiplies:
             line = floats_of(norming, buffers.line, src, n * inner)
             if inner == 1:
-                sums[0] += sum_powers(line, n, <int> norm.p, norm.eps)
+                sum_powers(&total, line, 1, n, <int> norm.p, norm.eps)
+                sums[0] += total
             else:
                 add_powers(sums, line, inner, n, inner, True, norm.p)
         elif logs != NULL:
@@ -431,12 +442,22 @@ cdef ptrdiff_t whole_maps(const void* job, char* scratch, ptrdiff_t begin, ptrdi
     cdef double* sums
     cdef double* logs = NULL
     cdef const char* src
+    cdef bint at_once = sums_at_once(whole)
     for task in range(begin, end):
         first = task * whole.together
         count = min(whole.together, whole.maps - first)
         if is_stopped(scratch, (16 if norming.grad_output != NULL else 4) * count * elements):
             return -1
-        memset(buffers.sums, 0, count * inner * sizeof(double))
+        if at_once:
+            src = norming.src + first * elements * storage
+            sum_powers(
+                buffers.sums, floats_of(norming, buffers.line, src, count * elements), count, elements,
+                <int> norming.norm.p, norming.norm.eps)
+            if norming.grad_output == NULL:
+                finish_norms(whole, &buffers, buffers.sums, first, count)
+                continue
+        else:
+            memset(buffers.sums, 0, count * inner * sizeof(double))
         for m in range(count):
             sums = buffers.sums + m * inner
             src = norming.src + (first + m) * elements * storage
@@ -444,7 +465,8 @@ cdef ptrdiff_t whole_maps(const void* job, char* scratch, ptrdiff_t begin, ptrdi
                 logs = buffers.logs
                 memset(logs, 0, inner * sizeof(double))
                 start_logs(whole, &buffers, src)
-            add_cells(whole, &buffers, sums, logs, src, whole.cells)
+            if not at_once:
+                add_cells(whole, &buffers, sums, logs, src, whole.cells)
             if norming.grad_output != NULL:
                 finish_factors(whole, &buffers, sums, logs, first + m)
                 spread_cells(whole, &buffers, sums, (first + m) * whole.cells, whole.cells)

@@ -3,11 +3,12 @@
 from __future__ import annotations
 
 import importlib
+import io
 import json
 import sys
 from pathlib import Path
 from types import SimpleNamespace
-from typing import Any
+from typing import Any, cast
 
 import pytest
 
@@ -323,6 +324,21 @@ def test_the_page_is_written_from_records(monkeypatch: pytest.MonkeyPatch) -> No
 
 # ---------------------------------------------------------------------------------------------------------------------
 # The command
+
+
+def test_names_are_whole_beside_wide_figures(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Where measurements scatter, their ranges are long; the name of the network was folded for them."""
+    from rich.console import Console
+
+    from pooling.benchmark.networks import terminal
+
+    row = SimpleNamespace(network="pooling:M5", batch=1, threads=1, step="training", before=1.2, share=0.5, after=1.2,
+                          share_after=0.4)  # fmt: skip
+    monkeypatch.setattr(terminal, "rows", lambda records: [row])
+    monkeypatch.setattr(terminal, "ratio_text", lambda row: "1.234 (between 0.912 and 1.789)")
+    console = Console(file=io.StringIO(), width=80)
+    console.print(terminal.networks_table([]))
+    assert "pooling:M5" in cast(io.StringIO, console.file).getvalue()
 
 
 def test_the_command_measures_prints_and_resumes(tmp_path: Path, capfd: pytest.CaptureFixture[str]) -> None:

@@ -610,6 +610,25 @@ def test_modes_of_pairs_of_columns_are_those_of_the_twin(dtype: str, size: tuple
             assert_as_twin(values[random.integers(0, count, shape)], size, "mode")
 
 
+@pytest.mark.parametrize("size", [(1, 2, 2), (2, 2, 2)])
+@pytest.mark.parametrize(
+    ("dtype", "base"),
+    [("uint64", 0), ("uint64", 3 << 61), ("uint64", 2**64 - 2**32), ("int64", -(2**63)), ("int64", -(2**32))],
+)
+def test_modes_of_labels_whose_upper_halves_are_mostly_equal(dtype: str, base: int, size: tuple[int, ...]) -> None:
+    random = np.random.default_rng(0)
+    low = np.array([0, 1, 7, 2**31, 2**32 - 1], dtype)
+    for shape in ((4, 4, 300), (2, 3, 129)):
+        x = low[random.integers(0, 5, shape)] + np.array(base, dtype)
+        assert_as_twin(x, size, "mode")
+        for place in ((0, 0, 0), (1, 1, 0), (0, 1, 2), (1, 0, 127), (0, 0, 128), (1, 1, shape[2] - 1)):
+            # Others for a few labels in one row, and for one alone.
+            for length in (1, 3):
+                y = x.copy()
+                y[(*place[:2], slice(place[2], place[2] + length))] ^= np.array(1 << 40, dtype)
+                assert_as_twin(y, size, "mode")
+
+
 def test_rows_of_all_lengths_and_places_are_read_to_their_end() -> None:
     for columns in (1, 2, 3, 255, 256, 257, 511, 512, 513, 1030):
         for dtype in ("uint8", "uint16", "float32", "float64"):

@@ -311,6 +311,88 @@ def test_no_byte_outside_the_arrays_is_touched(guarded: Callable[..., Array], at
             np.testing.assert_array_equal(pooling.blur_pool2d(x, taps, stride, out=out), expected)
 
 
+def numbers_of_any_size(shape: tuple[int, ...], seed: int) -> Array:
+    """Numbers of all magnitudes, subnormal ones among them, of both signs; every seventh is a negative zero."""
+    random = np.random.default_rng(seed)
+    x = random_array(shape, np.float32, seed) * np.float32(10) ** random.integers(-42, 30, shape).astype(np.float32)
+    x.ravel()[::7] = -0.0
+    return x
+
+
+WIDE_SHAPES = ((2, 3, 9, 21), (1, 2, 13, 40), (1, 1, 5, 600), (2, 1, 70, 33), (1, 1, 3, 37), (1, 1, 34, 20))
+"""Of one row of vectors and of several, of one group of rows and of several."""
+
+
+@pytest.mark.parametrize("numbers", ["plain", "of any size", "odd"])
+@pytest.mark.parametrize("mode", ["reflect", "replicate", "zeros"])
+@pytest.mark.parametrize("padding", [None, 0, 1, 2, ((0, 2), (1, 0)), ((2, 1), (2, 2)), ((1, 0), (0, 1))])
+def test_gradients_of_planes_and_pixels_have_the_same_bits(padding: Any, mode: Any, numbers: str) -> None:
+    """Whatever loops make them; where all is finite they are those of the reference, with one rounding."""
+    for shape in (*WIDE_SHAPES, (1, 2, 6, 8)):
+        x = np.zeros(shape, np.float32)
+        output = outcome(pooling.blur_pool2d, x, 3, 2, padding, padding_mode=mode)
+        assert not isinstance(output, type)
+        grad = random_array(output.shape, np.float32) if numbers == "plain" else numbers_of_any_size(output.shape, 1)
+        if numbers == "odd":
+            grad.ravel()[np.random.default_rng(2).integers(grad.size, size=3)] = [NAN, -INF, INF]
+        made = pooling.blur_pool2d_backward(grad, x, 3, 2, padding, padding_mode=mode)
+        # A second channel, so that they are pixels.
+        pixels, grads = (np.concatenate([channels_last(array)] * 2, axis=-1) for array in (x, grad))
+        expected = pooling.blur_pool2d_backward(grads, pixels, 3, 2, padding, padding_mode=mode, layout="channels_last")
+        assert_same_bytes(channels_last(made), np.ascontiguousarray(expected[..., : shape[1]]))
+        if numbers == "plain":
+            twin = reference.blur_pool2d_backward(grad, x, 3, 2, padding, padding_mode=mode)
+            np.testing.assert_array_equal(made, twin)
+
+
+@pytest.mark.parametrize("mode", ["reflect", "replicate", "zeros"])
+@pytest.mark.parametrize("numbers", ["plain", "ties", "of any size", "odd input", "odd gradient"])
+def test_gradients_of_blurred_maxima_are_rounded_once(numbers: str, mode: Any) -> None:
+    """Those of float64, by other loops, rounded: also in the only maps of a batch in which something is NaN."""
+    for shape in (*WIDE_SHAPES, (1, 2, 6, 8), (1, 2, 66, 22), (1, 1, 65, 23), (1, 1, 130, 24), (1, 1, 2, 25)):
+        random = np.random.default_rng(shape[-1])
+        x = random_array(shape, np.float32)
+        if numbers == "ties":
+            # Among them zeros of both signs, which are equal.
+            x = (random.integers(-1, 2, shape) * random.choice([-0.5, 0.5], shape)).astype(np.float32)
+        elif numbers != "plain":
+            x = numbers_of_any_size(shape, 3)
+            x.ravel()[random.integers(x.size, size=2)] = [-INF, INF]
+        output = pooling.max_blur_pool2d(x, padding_mode="replicate").shape
+        grad = random_array(output, np.float32, 1) if numbers in ("plain", "ties") else numbers_of_any_size(output, 4)
+        if numbers == "odd input":
+            x.ravel()[random.integers(x.size)] = NAN
+        elif numbers == "odd gradient":
+            grad.ravel()[random.integers(grad.size, size=2)] = [random.choice([NAN, INF]), -INF]
+        for nan in ("propagate", "ignore"):
+            keywords: dict[str, Any] = {"padding_mode": mode, "nan": nan}
+            made = outcome(pooling.max_blur_pool2d_backward, grad, x, **keywords)
+            wide = outcome(pooling.max_blur_pool2d_backward, grad.astype(np.float64), x.astype(np.float64), **keywords)
+            if isinstance(wide, type):
+                assert made is wide
+                continue
+            np.testing.assert_array_equal(made, wide.astype(np.float32))
+            assert not np.signbit(made[made == 0]).any()
+            if numbers in ("plain", "ties"):
+                np.testing.assert_array_equal(made, reference.max_blur_pool2d_backward(grad, x, **keywords))
+
+
+@pytest.mark.parametrize("at_end", [True, False])
+def test_gradients_touch_no_byte_outside_the_arrays(guarded: Callable[..., Array], at_end: bool) -> None:
+    for height, width in ((9, 20), (8, 21), (7, 22), (66, 23), (9, 24), (8, 37), (9, 40)):
+        for name in FUNCTIONS:
+            call, backward = getattr(pooling, name), getattr(pooling, f"{name}_backward")
+            x = guarded((1, 1, height, width), np.float32, at_end=at_end)
+            x[...] = random_array(x.shape, np.float32)
+            output = call(x)
+            grad = guarded(output.shape, np.float32, at_end=at_end)
+            grad[...] = random_array(grad.shape, np.float32, 1)
+            out = guarded(x.shape, np.float32, at_end=at_end)
+            out[...] = NAN
+            expected = backward(grad.astype(np.float64), x.astype(np.float64)).astype(np.float32)
+            np.testing.assert_array_equal(backward(grad, x, out=out), expected)
+
+
 # --- arrays, threads and bad input ------------------------------------------------------------------------------
 
 
@@ -318,13 +400,18 @@ def test_no_byte_outside_the_arrays_is_touched(guarded: Callable[..., Array], at
 @pytest.mark.parametrize("dtype", ["float32", "float16"])
 def test_any_number_of_threads_makes_the_same_bytes(dtype: str, layout: str, always_parallel: None) -> None:
     x = random_array((3, 5, 9, 11), dtype)
+    # Of more than one group of rows.
+    wide = random_array((2, 130, 25, 3), dtype) if layout == "channels_last" else random_array((2, 3, 130, 25), dtype)
 
     def everything() -> list[Array]:
         blurred = pooling.blur_pool2d(x, 5, layout=layout)
         maxima = pooling.max_blur_pool2d(x, 3, 2, 1, layout=layout)
+        grad = pooling.max_blur_pool2d(wide, layout=layout)
         return [
             blurred,
             maxima,
+            pooling.blur_pool2d_backward(pooling.blur_pool2d(wide, layout=layout), wide, layout=layout),
+            pooling.max_blur_pool2d_backward(grad, wide, layout=layout),
             pooling.blur_pool2d_backward(blurred, x, 5, layout=layout),
             pooling.max_blur_pool2d_backward(maxima, x, 3, 2, 1, layout=layout),
         ]

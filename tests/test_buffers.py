@@ -10,6 +10,7 @@ import pytest
 
 from pooling import _core
 from pooling.dispatch import kernels
+from pooling.families.blurs import blur_of
 from pooling.geometry import Axis
 from pooling.plan import lay_out
 
@@ -42,6 +43,11 @@ def blur_tables(cell: int = 0) -> Any:
     """Each result is the first cell of two."""
     axis = np.array([0, 1, 2]), np.array([0, 2 + cell]), np.ones(2)
     return axis, axis
+
+
+def gradient_tables() -> Any:
+    """Of the gradient of a filter of 3 taps on every second of 3 x 20 cells."""
+    return blur_of("blur_pool2d", (3, 20), 3, 2, None, "reflect").tables(backward=True)
 
 
 def fractional_starts(cell: int = 0) -> Any:
@@ -143,6 +149,15 @@ ENTRIES = {
     "blur": Entry(
         lambda **b: kernels.blur(F32, b["src"], b["dst"], 2, 1, (4, 5), (2, 2), blur_tables()),
         {"src": np.zeros((2, 4, 5), "f4"), "dst": np.zeros((2, 2, 2), "f4")},
+        ("dst",),
+    ),
+    "send_through_blur": Entry(
+        lambda **b: kernels.send_through_blur(b["src"], b["input"], b["dst"], 2, (2, 10), (3, 20), gradient_tables()),
+        {
+            "src": np.zeros((2, 2, 10), "f4"),
+            "input": np.zeros((2, 4, 21), "f4"),
+            "dst": np.zeros((2, 4, 21), "f4"),
+        },
         ("dst",),
     ),
     "unpool": Entry(

@@ -1,4 +1,4 @@
-"""Maxima and minima of windows over bytes, and means of 2 x 2, against loops of NumPy, at every level."""
+"""Maxima and minima of windows over bytes, and means of 2 x 2 and 3 x 3, against loops of NumPy, at every level."""
 
 from __future__ import annotations
 
@@ -56,6 +56,33 @@ def means(x: Array, rounding: str) -> Array:
     quotients = sums / 4
     result: Array = np.floor(quotients + 0.5) if rounding == "half_up" else rounded[rounding](quotients)
     return result.astype(x.dtype)
+
+
+def rounded(sums: Array, counts: Array, rounding: str) -> Array:
+    """Divide whole numbers in whole numbers."""
+    floors, rest = sums // counts, sums % counts
+    if rounding == "floor":
+        return floors
+    if rounding == "trunc":
+        return np.where(sums < 0, -(-sums // counts), floors)
+    ties = 2 * rest == counts
+    up = (2 * rest > counts) | (ties if rounding == "half_up" else ties & (floors % 2 == 1))
+    result: Array = floors + up
+    return result
+
+
+def means_of_nine(x: Array, padding: tuple[int, int], counted: bool, rounding: str) -> Array:
+    """Take the means of 3 x 3 that slide by one over the second and third axis."""
+    pads = [(0, 0), (padding[0],) * 2, (padding[1],) * 2, (0, 0)]
+
+    def windows(cells: Array, **fill: int) -> Array:
+        padded = np.pad(cells, pads, **fill)  # type: ignore[call-overload]
+        result: Array = np.lib.stride_tricks.sliding_window_view(padded, (3, 3), axis=(1, 2)).sum((-1, -2))
+        return result
+
+    ones = np.ones(x.shape, np.int64)
+    counts = windows(ones, constant_values=1 if counted else 0)
+    return rounded(windows(x.astype(np.int64)), counts, rounding).astype(x.dtype)
 
 
 @pytest.mark.parametrize("level", LEVELS)
@@ -141,3 +168,71 @@ def test_blocks_of_an_image(dtype: str, rounding: Any, channels: int) -> None:
         apart = image(dtype, 28, width + 1, channels + 1)[::2, :-1, 1:]
         y = pooling.block_reduce(apart, 2, layout="HWC", rounding=rounding, edge="trim")
         np.testing.assert_array_equal(y, means(apart[np.newaxis], rounding)[0], f"{width} pixels")
+
+
+@pytest.mark.parametrize("level", LEVELS)
+@pytest.mark.parametrize("dtype", ["uint8", "int8"])
+@pytest.mark.parametrize("rounding", ROUNDINGS)
+@pytest.mark.parametrize("counted", [True, False])
+def test_means_of_three_by_three(level: str, dtype: str, rounding: str, counted: bool) -> None:
+    for channels, width in ((1, 34), (1, 65), (1, 66), (1, 99), (2, 40), (3, 30), (3, 100), (4, 33), (7, 30), (40, 9)):
+        for rows, padding in ((9, (1, 1)), (3, (0, 0)), (1, (1, 0)), (2, (1, 1)), (5, (0, 1))):
+            x = image(dtype, 2, rows, width, channels)
+            y = pooled(
+                "avg_pool2d", x, level, 2, rounding, kernel_size=3, stride=1, padding=padding, layout="channels_last",
+                count_include_pad=counted,
+            )  # fmt: skip
+            expected = means_of_nine(x, padding, counted, rounding)
+            np.testing.assert_array_equal(y, expected, f"{rows} rows of {width} pixels of {channels}, {padding}")
+
+
+@pytest.mark.parametrize("level", LEVELS)
+@pytest.mark.parametrize("width", [2049, 2050, 4097, 4099, 6147])
+@pytest.mark.parametrize("rows", [63, 66, 129])
+def test_rows_and_columns_of_every_tile_of_means(level: str, width: int, rows: int) -> None:
+    for channels, threads in ((1, 1), (3, 2)):
+        x = image("uint8", 1, rows, width // channels + 2, channels)
+        for counted in (True, False):
+            y = pooled(
+                "avg_pool2d", x, level, threads, kernel_size=3, stride=1, padding=1, layout="channels_last",
+                count_include_pad=counted,
+            )  # fmt: skip
+            np.testing.assert_array_equal(y, means_of_nine(x, (1, 1), counted, "half_even"), f"{channels} channels")
+
+
+@pytest.mark.parametrize("level", LEVELS)
+@pytest.mark.parametrize("dtype", ["uint8", "int8"])
+@pytest.mark.parametrize("padding", [(0, 0), (1, 0), (0, 1), (1, 1)])
+def test_every_sum_of_nine_bytes_is_rounded_once(level: str, dtype: str, padding: tuple[int, int]) -> None:
+    # Every third window of a row is of nine bytes that have one of the sums; where padding is not counted, sums of four
+    # and of six bytes are halves too.
+    sums = np.arange(9 * 255 + 1) + (9 * -128 if dtype == "int8" else 0)
+    cells = np.stack([(sums + i) // 9 for i in range(9)]).reshape(3, 3, -1)
+    x = cells.transpose(0, 2, 1).reshape(1, 3, -1, 1).astype(dtype)
+    for rounding in ROUNDINGS:
+        y = pooled(
+            "avg_pool2d", x, level, 1, rounding, kernel_size=3, stride=1, padding=padding, layout="channels_last",
+            count_include_pad=False,
+        )  # fmt: skip
+        np.testing.assert_array_equal(y, means_of_nine(x, padding, False, rounding))
+
+
+def test_means_of_planes_of_a_volume() -> None:
+    x = image("uint8", 2, 3, 4, 40, 80)
+    y = pooling.avg_pool3d(x, (1, 3, 3), stride=(2, 1, 1), padding=(0, 1, 1))
+    planes = x[:, :, ::2].reshape(-1, 40, 80, 1)
+    np.testing.assert_array_equal(y.reshape(-1, 40, 80, 1), means_of_nine(planes, (1, 1), True, "half_even"))
+
+
+def test_means_of_views() -> None:
+    x = image("uint8", 1, 1, 900, 1800)
+    for view in (x[..., 3:1700], x[:, :, ::2], x[..., ::-1], x.transpose(0, 1, 3, 2)):
+        expected = means_of_nine(view.reshape(*view.shape[1:], 1), (1, 1), True, "half_even")
+        np.testing.assert_array_equal(pooling.avg_pool2d(view, 3, 1, 1), expected.reshape(view.shape))
+
+
+def test_a_divisor_of_ones_own_holds_for_nine_bytes() -> None:
+    x = image("uint8", 1, 1, 20, 80)
+    sums = np.lib.stride_tricks.sliding_window_view(x.astype(np.int64), (3, 3), axis=(2, 3)).sum((-1, -2))
+    y = pooling.avg_pool2d(x, 3, 1, divisor_override=20)
+    np.testing.assert_array_equal(y, rounded(sums, np.full(sums.shape, 20), "half_even"))

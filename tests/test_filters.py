@@ -511,6 +511,16 @@ def test_memory(name, mode):
             "maximum_filter: cval=nan must be a number, since uint8 has no NaN",
         ),
         (
+            "uniform_filter",
+            {"size": 3, "mode": "constant", "cval": np.inf},
+            "uniform_filter: cval=inf must be finite, since uint8 has no inf",
+        ),
+        (
+            "uniform_filter1d",
+            {"size": 3, "mode": "constant", "cval": np.nan},
+            "uniform_filter1d: cval=nan must be finite, since uint8 has no nan",
+        ),
+        (
             "maximum_filter",
             {"size": 3, "output": np.zeros((2, 2))},
             "maximum_filter: output has shape (2, 2), the input (5, 6)",

@@ -106,6 +106,12 @@ def others() -> Iterator[tuple[str, Array]]:
                     yield f"{told} gradient of p", np.array(gradient[1])
                     gradient = gradient[0]
                 yield f"{told} gradient", gradient
+            wide = make((2, 3, 13, 41), dtype, 2)
+            wide = wide if layout == "channels_first" else channels_last(wide)
+            for call in ("blur_pool2d", "max_blur_pool2d"):
+                grad = make(getattr(pooling, call)(wide, layout=layout).shape, dtype, 4)
+                gradient = getattr(pooling, f"{call}_backward")(grad, wide, layout=layout)
+                yield f"{title} {layout} {call} gradient of wide maps", gradient
             samples = random.random((2, 3, 2))
             fractional: dict[str, Any] = {"output_size": (5, 6), "_random_samples": samples, "layout": layout}
             values, indices = pooling.fractional_max_pool2d(x, 3, **fractional, return_indices=True)

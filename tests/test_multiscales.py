@@ -457,6 +457,13 @@ def test_memory_is_bounded(tmp_path):
             "shards=(6, 8, 8) must be multiples of chunks, which are (4, 4, 4)",
         ),
         ({"memory": 5}, "memory=5 must be between 65536 and"),
+        ({"exact": True, "levels": 1}, "exact=True is for modes and medians; levels of func='mean' are exact"),
+        ({"exact": True, "levels": 0}, "exact=True is for modes and medians; levels of func='mean' are exact"),
+        ({"compressors": "zip"}, "compressors='zip' is no codec that zarr.create_array takes ("),
+        ({"compressors": 3}, "compressors=3 is no codec that zarr.create_array takes ("),
+        ({"progress": True}, "progress=True must be a function of (done, total, what), not bool"),
+        ({"name": 3}, "name=3 must be a word, not int"),
+        ({"units": ""}, "units='' must be words such as 'micrometer'; leave them out where not known"),
         ({"overwrite": 1}, "overwrite=1 must be True or False, not int"),
     ],
 )
@@ -513,6 +520,64 @@ def test_sources_and_stores_that_are_none(tmp_path):
     with pytest.raises(ValueError) as caught:
         write_multiscales(np.zeros((2**9, 2**9), np.uint8), tmp_path / "b.zarr", axes="yx", levels=9, memory=1 << 16)
     assert "one element of level 9 stands for (512, 512) elements of the source" in str(caught.value)
+
+
+def test_a_refused_element_leaves_nothing_in_the_way(tmp_path):
+    """A sum that does not fit is found while levels are written; the folder that was begun kept later calls out."""
+    large = np.full((16, 16), 2**62)
+    with pytest.raises(ValueError, match="does not fit int64"):
+        write_multiscales(large, tmp_path / "a.zarr", axes="yx", func="sum", levels=1)
+    assert os.listdir(tmp_path) == []
+    write_multiscales(large, tmp_path / "a.zarr", axes="yx", levels=1)
+
+
+def test_units_by_their_signs(tmp_path):
+    made = write_multiscales(np.zeros((4, 5), np.uint8), tmp_path / "a.zarr", axes="yx", units="um", scale=2)
+    assert [axis["unit"] for axis in image_of(made)["axes"]] == ["micrometer"] * 2
+
+
+def test_no_image_is_written_into_an_array(tmp_path):
+    zarr.save_array(tmp_path / "plain.zarr", np.zeros((4, 5), np.uint8))
+    before = sorted(map(str, (tmp_path / "plain.zarr").rglob("*")))
+    with pytest.raises(ValueError, match=r"lies in '.*plain\.zarr', the source, which is an array; name another store"):
+        write_multiscales(tmp_path / "plain.zarr", tmp_path / "plain.zarr" / "sub.zarr", axes="yx")
+    assert sorted(map(str, (tmp_path / "plain.zarr").rglob("*"))) == before
+
+
+@pytest.mark.parametrize("kind", ["imagej", "ome", "tiles", "pages", "plain"])
+def test_a_tiff_that_lost_pages_is_cut_off(tmp_path, kind):
+    """tifffile leaves out the pages that it does not find, and says so in a log."""
+    tifffile = pytest.importorskip("tifffile")
+    array = volume((9, 70, 101))
+    path = tmp_path / ("a.ome.tif" if kind == "ome" else "a.tif")
+    settings = {
+        "imagej": {"imagej": True, "metadata": {"axes": "ZYX"}},
+        "ome": {"metadata": {"axes": "ZYX"}},
+        "tiles": {"tile": (32, 32), "compression": "zlib", "metadata": {"axes": "ZYX"}},
+        "pages": {"compression": "zlib"},
+        "plain": {"compression": "zlib", "metadata": None},
+    }[kind]
+    tifffile.imwrite(path, array, **settings)
+    made = write_multiscales(path, tmp_path / "whole.zarr", axes="zyx", levels=1)
+    assert np.array_equal(levels_of(made)[0], array)
+    os.truncate(path, 60_000)
+    with pytest.raises(ValueError, match=r"a(\.ome)?\.tif' is cut off(: it has 60000 bytes|, or no TIFF)"):
+        write_multiscales(path, tmp_path / "a.zarr", axes="zyx", levels=1)
+    assert sorted(os.listdir(tmp_path)) == sorted([path.name, "whole.zarr"])
+
+
+def test_a_tiff_of_several_images_is_asked_for_one(tmp_path):
+    tifffile = pytest.importorskip("tifffile")
+    array = volume((3, 40, 50), "uint8")
+    with tifffile.TiffWriter(tmp_path / "a.tif") as file:
+        for each in array:
+            file.write(each, contiguous=False)
+    with pytest.raises(ValueError, match=r"a\.tif' holds 3 images, of shapes \(40, 50\), \(40, 50\), \(40, 50\); give"):
+        write_multiscales(tmp_path / "a.tif", tmp_path / "a.zarr")
+    with tifffile.TiffFile(tmp_path / "a.tif") as file:
+        one = zarr.open_array(file.series[1].aszarr(level=0), mode="r")
+        made = write_multiscales(one, tmp_path / "a.zarr", axes="yx", levels=1)
+    assert np.array_equal(levels_of(made)[0], array[1])
 
 
 # ---------------------------------------------------------------------------------------------------------------------

@@ -428,6 +428,7 @@ KNOWN_WORDS = {
     "source",
     "str(draft)",
     "str(path)",
+    "str(place)",
     "str(path.parent)",
     "str(size)",
     "str(target)",

@@ -111,6 +111,53 @@ def test_integer_pyramids_have_no_wrong_pixel() -> None:
     assert np.count_nonzero(cascaded != pooling.pyramid(x, 2, 5)[4]) > 0
 
 
+def exact_means(x: Array, sizes: tuple[int, ...], rounding: str) -> Array:
+    """Divide the sums of blocks in integers; the blocks at the end may be partial."""
+    sums, counts = x.astype(np.int64), np.ones(x.shape, np.int64)
+    for axis, size in enumerate(sizes):
+        starts = np.arange(0, x.shape[axis], size)
+        sums, counts = (np.add.reduceat(each, starts, axis) for each in (sums, counts))
+    quotient, rest = np.divmod(sums, counts)
+    if rounding == "half_even":
+        quotient += (2 * rest > counts) | ((2 * rest == counts) & (quotient % 2 == 1))
+    elif rounding == "half_up":
+        quotient += 2 * rest >= counts
+    elif rounding == "trunc":
+        quotient += (rest > 0) & (quotient < 0)
+    return quotient.astype(x.dtype)
+
+
+@pytest.mark.parametrize("rounding", ["half_even", "half_up", "floor", "trunc"])
+@pytest.mark.parametrize("dtype", ["uint8", "int8"])
+def test_two_levels_of_bytes_at_once_are_exact(dtype: str, rounding: Any) -> None:
+    for channels in (1, 2, 3, 4):
+        factors = (2, 2) if channels == 1 else (2, 2, 1)
+        for height, width in ((4, 64), (8, 16), (12, 68), (9, 72), (10, 84), (16, 100), (8, 101), (7, 132), (20, 1024)):
+            shape = (height, width) if channels == 1 else (height, width, channels)
+            x = numbers((*shape[:1], shape[1] + 5, *shape[2:]), dtype, width)[:, 2 : width + 2]
+            # Sums of four and of sixteen that are ties come more often where neighbours are alike.
+            for each in (x, x & np.array(3, dtype), np.ascontiguousarray(x) | np.array(-4, np.int8).view(dtype)):
+                for n, level in enumerate(pooling.pyramid(each, factors, 4, rounding=rounding), 1):
+                    sizes = tuple(factor**n for factor in factors)
+                    assert_same_bytes(np.ascontiguousarray(level), exact_means(each, sizes, rounding))
+
+
+@pytest.mark.parametrize("factors", [(1, 2, 2), (2, 1, 2), (2, 2, 2), (2, 2, 1)])
+def test_levels_of_stacks_and_volumes_of_bytes_are_exact(factors: tuple[int, ...]) -> None:
+    for rounding in ("half_even", "half_up", "floor"):
+        for shape in ((8, 12, 64), (5, 8, 72), (4, 9, 130), (6, 6, 131), (4, 4, 200)):
+            x = numbers(shape, "uint8", shape[2])
+            for each in (x, x & 3, x[::-1], x[:, ::-1]):
+                assert_same_bytes(
+                    pooling.block_reduce(each, factors, rounding=rounding), exact_means(each, factors, rounding)
+                )
+                for n, level in enumerate(pooling.pyramid(each, factors, 3, rounding=rounding), 1):
+                    sizes = tuple(factor**n for factor in factors)
+                    assert_same_bytes(level, exact_means(each, sizes, rounding))
+        trimmed = pooling.pyramid(x[:, :3, :135], (1, 2, 2), 1, edge="trim", rounding=rounding)
+        assert_same_bytes(trimmed[0], exact_means(x[:, :2, :134], (1, 2, 2), rounding))
+
+
 def test_modes_and_medians_are_of_the_level_before_unless_asked() -> None:
     x = np.random.default_rng(0).integers(0, 9, (64, 64), dtype=np.uint8)
     for func in ("mode", "median"):
@@ -202,6 +249,8 @@ def test_bad_input_is_refused_in_a_sentence(sentence: str, arguments: dict[str, 
 
 
 def test_bad_kinds_are_refused_too() -> None:
+    with pytest.raises(TypeError, match=r"^pyramid: levels='mode' must be an integer; write func='mode' for a red"):
+        pooling.pyramid(np.zeros((6, 8), np.uint8), 2, "mode")  # type: ignore[arg-type]  as block_reduce has it
     for arguments in ({"levels": True}, {"factors": 2.5}, {"axes": "0"}, {"exact": 1}, {"func": max}):
         with pytest.raises(TypeError, match=r"^pyramid: "):
             pooling.pyramid(np.zeros((6, 8)), **arguments)

@@ -1,4 +1,4 @@
-"""Gradients of unpooling by the windows that indices come from, and where they come from others, against a loop."""
+"""Unpooling and its gradient by the windows that indices come from, and where they come from others, against a loop."""
 
 from __future__ import annotations
 
@@ -26,6 +26,16 @@ GEOMETRIES: list[tuple[tuple[int, ...], Any, Any, Any]] = [
     ((6, 8, 10), 2, 2, 0),
     ((7, 7, 9), 3, 3, 1),
     ((8, 6, 8), (4, 3, 2), (4, 3, 2), 0),
+    # Pairs of cells, whose rows are made in vectors and have some left over.
+    ((40,), 2, 2, 0),
+    ((67,), 2, 2, 1),
+    ((5, 38), (1, 2), (1, 2), 0),
+    ((8, 38), 2, 2, 0),
+    ((8, 39), 2, 2, 1),
+    ((4, 6, 36), 2, 2, 0),
+    ((5, 7, 37), 2, 2, 1),
+    ((7, 3, 34), (3, 1, 2), (3, 2, 2), 0),
+    ((6, 4, 34), (2, 1, 2), (2, 1, 2), 0),
 ]
 LAYOUTS = ("channels_first", "channels_last")
 
@@ -33,7 +43,7 @@ LAYOUTS = ("channels_first", "channels_last")
 @pytest.fixture(autouse=True)
 def _any_window(monkeypatch: pytest.MonkeyPatch) -> None:
     """Have indices checked by windows of as many lines as kernels know."""
-    monkeypatch.setattr("pooling.families.unpooling.MOST_LINES", 9)
+    monkeypatch.setattr("pooling.families.unpooling.CHECKED_LINES", 9)
 
 
 def expected_gradient(grad: Array, indices: Array, dimensions: int) -> Array:
@@ -50,6 +60,16 @@ def expected_gradient(grad: Array, indices: Array, dimensions: int) -> Array:
     return made.reshape(indices.shape)
 
 
+def expected_map(values: Array, indices: Array, size: tuple[int, ...]) -> Array:
+    """Put each element where its index says, in order, among zeros. Channels first."""
+    made = np.zeros((math.prod(values.shape[:2]), math.prod(size)), values.dtype)
+    planes = values.reshape(len(made), -1), indices.reshape(len(made), -1)
+    for plane, elements, named in zip(made, *planes, strict=True):
+        for element, cell in zip(elements, named, strict=True):
+            plane[cell] = element
+    return made.reshape(*values.shape[:2], *size)
+
+
 def gradient(grad: Array, indices: Array, geometry: Any, layout: str, threads: int) -> Array:
     size, kernel, stride, padding = geometry
     dimensions = len(size)
@@ -62,6 +82,30 @@ def gradient(grad: Array, indices: Array, geometry: Any, layout: str, threads: i
     return np.ascontiguousarray(np.moveaxis(made, -1, 1)) if layout == "channels_last" else made
 
 
+def changed(indices: Array, cells: int) -> list[Array]:
+    """Indices of which some lie in other windows, or in the same as others do."""
+    swapped, doubled, beside, behind = (indices.copy() for _ in range(4))
+    swapped[1, 2].flat[[0, -1]] = swapped[1, 2].flat[[-1, 0]]
+    doubled[0, 1].flat[0] = doubled[0, 1].flat[-1]
+    beside[1, 0] = np.maximum(beside[1, 0] - 1, 0)
+    behind[0, 2].flat[::3] = np.minimum(behind[0, 2].flat[::3] + 1, cells - 1)
+    return [indices, swapped, doubled, beside, behind, np.zeros_like(indices)]
+
+
+@pytest.mark.parametrize("geometry", GEOMETRIES)
+@pytest.mark.parametrize("dtype", ["uint8", "float16", "float32", "float64"])
+def test_elements_go_where_indices_say(dtype: str, geometry: Any) -> None:
+    size, kernel, stride, padding = geometry
+    x = random_array((2, 3, *size), dtype)
+    pool, unpool = (getattr(pooling, f"max_{name}{len(size)}d") for name in ("pool", "unpool"))
+    _, indices = pool(x, kernel, stride, padding, return_indices=True)
+    values = random_array(indices.shape, dtype, seed=2)
+    for named, threads in itertools.product(changed(indices, math.prod(size)), (1, 3)):
+        with pooling.threads(threads):
+            made = unpool(values, named, kernel, stride, padding, output_size=size)
+        assert_same_bytes(made, expected_map(values, named, size))
+
+
 @pytest.mark.parametrize("layout", LAYOUTS)
 @pytest.mark.parametrize("geometry", GEOMETRIES)
 @pytest.mark.parametrize("dtype", ["float16", "float32", "float64"])
@@ -72,14 +116,7 @@ def test_gradients_reach_the_elements_that_were_not_overwritten(dtype: str, geom
     pool = getattr(pooling, f"max_pool{dimensions}d")
     _, indices = pool(x, kernel, stride, padding, return_indices=True)
     grad = random_array(x.shape, dtype, seed=1)
-    swapped = indices.copy()
-    swapped[1, 2].flat[[0, -1]] = swapped[1, 2].flat[[-1, 0]]
-    doubled = indices.copy()
-    doubled[0, 1].flat[0] = doubled[0, 1].flat[-1]
-    beside = indices.copy()
-    beside[1, 0] = np.maximum(beside[1, 0] - 1, 0)
-    equal = np.zeros_like(indices)
-    for named, threads in itertools.product((indices, swapped, doubled, beside, equal), (1, 3)):
+    for named, threads in itertools.product(changed(indices, math.prod(size)), (1, 3)):
         assert_same_bytes(
             gradient(grad, named, geometry, layout, threads), expected_gradient(grad, named, dimensions)
         )  # fmt: skip
@@ -98,6 +135,11 @@ def test_indices_outside_the_map_are_refused(geometry: Any, layout: str) -> None
         wrong[1, 1].flat[place] = cell
         with pytest.raises(ValueError, match=f"is {cell}, but a plane"):
             gradient(x, wrong, geometry, layout, 1)
+        if layout == "channels_first":
+            with pytest.raises(ValueError, match=f"is {cell}, but a plane"):
+                getattr(pooling, f"max_unpool{dimensions}d")(
+                    indices.astype(np.float32), wrong, kernel, stride, padding, output_size=size
+                )
 
 
 def test_the_last_of_two_windows_at_a_border_keeps_a_cell() -> None:

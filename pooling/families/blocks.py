@@ -249,7 +249,8 @@ def checked_array(function: str, array: Any) -> tuple[AnyArray, AnyArray | None]
     return array, mask
 
 
-def outputs_of(function: str, shape: Sequence[int], sizes: Sequence[int], edge: str) -> tuple[int, ...]:
+@lru_cache(256)
+def outputs_of(function: str, shape: tuple[int, ...], sizes: tuple[int, ...], edge: str) -> tuple[int, ...]:
     """Return how many blocks there are on each axis."""
     found = []
     for axis, (size, block) in enumerate(zip(shape, sizes, strict=True)):
@@ -344,7 +345,9 @@ def with_blocks(call: Blocks, sizes: tuple[int, ...], edge: str, written: Any) -
     """Return a call with blocks of other sizes, which were `written` as they are."""
     shape = call.array.shape
     outputs = outputs_of(call.function, shape, sizes, edge)
-    most = math.prod(min(block, max(size, 1)) for block, size in zip(sizes, shape, strict=True))
+    most = call.array.size
+    if not 0 < most <= MOST_ELEMENTS:
+        most = math.prod(min(block, max(size, 1)) for block, size in zip(sizes, shape, strict=True))
     if most > MOST_ELEMENTS:
         raise value_error(
             call.function,
@@ -353,7 +356,13 @@ def with_blocks(call: Blocks, sizes: tuple[int, ...], edge: str, written: Any) -
             argument=("block_size", written),
         )
     # A block that is larger than the array is one all the same, and the order of its sum that of its size.
-    return replace(call, sizes=tuple(min(block, LARGEST_BLOCK) for block in sizes), outputs=outputs)
+    if max(sizes) > LARGEST_BLOCK:
+        sizes = tuple(min(block, LARGEST_BLOCK) for block in sizes)
+    # `replace` takes longer than the level of a small pyramid.
+    return Blocks(
+        call.function, call.reduction, call.array, sizes, outputs, call.masked, call.mask, call.weights, call.nodata,
+        call.min_valid, call.rounding, call.dtype,
+    )  # fmt: skip
 
 
 # ---------------------------------------------------------------------------------------------------------------------
@@ -573,6 +582,7 @@ def run(
 
     taps = math.prod(spans)
     stages = []
+    original, real = dtype_name(call.array.dtype), sums_are_real(call)
     for level in levels:
         taps *= math.prod(level.factors)
         if name in ("max", "min"):
@@ -580,8 +590,7 @@ def run(
             sums = f"int{8 * elements.itemsize}" if sums != kind else kind
         else:
             # Counts are made beside sums that nobody wants.
-            real = sums_are_real(call)
-            sums = "int32" if name == "count" else sum_kind(dtype_name(call.array.dtype), taps, real=real)
+            sums = "int32" if name == "count" else sum_kind(original, taps, real=real)
         outputs = level.result.shape if level.result is not None else (INT64_MAX >> 1,) * axes
         result = None if level.result is None else _bits(level.result)
         stages.append((level.factors[:axes], kernels.BLOCK_KINDS[sums], result, level.valid, outputs[:axes]))

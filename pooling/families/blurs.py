@@ -8,7 +8,7 @@ from __future__ import annotations
 import math
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, field, replace
-from functools import cached_property
+from functools import cached_property, lru_cache
 from typing import Any, Literal, Self
 
 import numpy as np
@@ -46,7 +46,9 @@ PADDING_MODES = ("reflect", "replicate", "zeros")
 MAXIMA_BYTES = 1 << 20
 """Maxima that are kept between the steps of `max_blur_pool2d`, unless one map is larger."""
 KEPT_TAPS = 1024
-"""Taps of all windows on all axes whose tables are kept with a call: maps with more take much longer than tables do."""
+"""Taps of all windows on all axes whose tables are kept with a call."""
+KEPT_LONGER_TAPS = 32768
+"""The same whose tables are kept of the last few calls: half a MiB, in a tenth of the time of blurring such a map."""
 LONGEST_FILTER = 1024
 """Longest row of binomial weights whose ends float64 can still hold: 2**-1023."""
 
@@ -59,12 +61,15 @@ class Blur:
     padding_mode: str
     _kept: dict[bool, list[Table]] = field(default_factory=dict, compare=False, repr=False)
 
+    def in_vectors(self, *, backward: bool) -> bool:
+        """Whether planes of float32 are made by pyx/c/binomials.h or blur_gradients.h, in an eighth of the time."""
+        return self._windows in (((3, 2),) if backward else ((3, 1), (3, 2), (5, 1), (5, 2)))
+
     @cached_property
-    def in_vectors(self) -> bool:
-        """Whether planes of float32 are made by pyx/c/binomials.h, in an eighth of the time."""
-        first = self.axes[0]
-        same = all((axis.kernel_size, axis.stride) == (first.kernel_size, first.stride) for axis in self.axes)
-        return same and first.kernel_size in (3, 5) and first.stride in (1, 2)
+    def _windows(self) -> tuple[int, int] | None:
+        """Size and stride of the windows, if they are the same on both axes."""
+        found = {(axis.kernel_size, axis.stride) for axis in self.axes}
+        return found.pop() if len(found) == 1 else None
 
     @property
     def cells(self) -> list[NDArray[np.int64]]:
@@ -93,12 +98,14 @@ class Blur:
         """List for each axis of what each result is made, or backward each gradient of the input."""
         made = self._kept.get(backward)
         if made is None:
-            made = self._tables(backward)
-            if sum(axis.output_size * axis.kernel_size for axis in self.axes) <= KEPT_TAPS:
+            taps = sum(axis.output_size * axis.kernel_size for axis in self.axes)
+            made = _latest_tables(self, backward) if KEPT_TAPS < taps <= KEPT_LONGER_TAPS else self.made(backward)
+            if taps <= KEPT_TAPS:
                 self._kept[backward] = made
         return made
 
-    def _tables(self, backward: bool) -> list[Table]:
+    def made(self, backward: bool) -> list[Table]:
+        """Make the tables."""
         made = []
         for axis, cells, weights in zip(self.axes, self.cells, self.weights, strict=True):
             there = cells >= 0
@@ -111,6 +118,12 @@ class Blur:
             starts = np.searchsorted(makes, np.arange(count + 1, dtype=np.int64)).astype(np.int64)
             made.append((starts, np.ascontiguousarray(made_of), np.ascontiguousarray(shares)))
         return made
+
+
+@lru_cache(4)
+def _latest_tables(blur: Blur, backward: bool) -> list[Table]:
+    """Make tables, or find those of one of the last calls."""
+    return blur.made(backward)
 
 
 def _blur_axes(
@@ -204,7 +217,7 @@ def _run(maps: Maps, blur: Blur, source: AnyArray, target: AnyArray, *, backward
     """Blur one array into another of its dtype, or the gradient back."""
     sizes = [axis.input_size for axis in blur.axes], [axis.output_size for axis in blur.axes]
     moved = source.nbytes + target.nbytes
-    if blur.in_vectors and maps.inner == 1 and not backward and source.dtype == np.float32:
+    if maps.inner == 1 and source.dtype == np.float32 and blur.in_vectors(backward=backward):
         moved //= 8
     kernels.blur(
         kernels.KINDS[source.dtype.name],
@@ -230,6 +243,22 @@ def _few_maps(maps: Maps, *arrays: AnyArray) -> Iterator[tuple[AnyArray, ...]]:
     few = max(1, MAXIMA_BYTES // (8 * max(1, most)))
     for begin in range(0, len(views[0]), few):
         yield tuple(array[begin : begin + few] for array in views)
+
+
+def _in_one_pass(call: MaxBlurCall, array: AnyArray, gradient: AnyArray, result: AnyArray) -> bool:
+    """Make the gradient of blurred maxima by pyx/max_blur_gradients.pxi, if its loops know the call and the numbers."""
+    maxima = all((axis.kernel_size, axis.stride, axis.pad_begin, axis.pad_end) == (2, 1, 0, 0) for axis in call.axes)
+    known = maxima and call.maps.inner == 1 and call.dtype == np.float32 and call.blur.in_vectors(backward=True)
+    return known and kernels.send_through_blur(
+        gradient,
+        array,
+        result,
+        call.maps.outer,
+        [axis.output_size for axis in call.blur.axes],
+        [axis.input_size for axis in call.blur.axes],
+        call.blur.tables(backward=True),
+        threads_for(gradient.nbytes + result.nbytes, "blur"),
+    )
 
 
 @described("blur_pool", 2)
@@ -395,6 +424,8 @@ def max_blur_pool2d_backward(
     array, call = called(MaxBlurCall, function, input, *arguments)
     gradient = call.gradient(grad_output)
     result = call.input_gradient(out, array, gradient)
+    if _in_one_pass(call, native(array), native(gradient), result):
+        return result
     for some, grads, made in _few_maps(call.maps, native(array), native(gradient), result):
         # All of it in float64, whose maxima stand where those of the input do, so that there is one rounding.
         wide = some.astype(np.float64, copy=False)

@@ -5,6 +5,7 @@ from __future__ import annotations
 import math
 from collections.abc import Sequence
 from dataclasses import replace
+from functools import lru_cache
 from typing import Any, cast
 
 import numpy as np
@@ -16,7 +17,7 @@ from ..arrays import in_default_mode
 from ..errors import type_error, value_error
 from ..geometry import block_count
 from ..operators import BLOCK_REDUCTIONS
-from ..signs import counted
+from ..signs import counted, short_repr
 from .blocks import (
     LARGEST_BLOCK,
     MOST_STAGED,
@@ -121,6 +122,18 @@ def pyramid_factors(
     return found
 
 
+def exact_levels(function: str, exact: Any, reduction: Any) -> bool:
+    """Check whether each level is to be made of the original elements, which only modes and medians leave open."""
+    wanted = flag(function, "exact", exact)
+    if wanted and reduction.levels != "either":
+        raise value_error(
+            function,
+            f"is for modes and medians; levels of func={reduction.name!r} are exact",
+            argument=("exact", exact),
+        )
+    return wanted
+
+
 @in_default_mode
 def pyramid(
     array: ArrayLike,
@@ -181,15 +194,16 @@ def pyramid(
     [[9, 12], [22, 24]]
     """
     function = "pyramid"
+    if isinstance(levels, str):
+        raise type_error(
+            function,
+            "must be an integer",
+            f"write func={short_repr(levels)} for a reduction",
+            argument=("levels", levels),
+        )
     original, _ = checked_array(function, array)
     reduction = reduction_named(function, func)
-    ordered_exactly = flag(function, "exact", exact)
-    if exact and reduction.levels != "either":
-        raise value_error(
-            function,
-            f"is for modes and medians; levels of func={reduction.name!r} are exact",
-            argument=("exact", exact),
-        )
+    ordered_exactly = exact_levels(function, exact, reduction)
     blocks = pyramid_factors(function, original.shape, factors, levels, axes, edge)
     calls: list[Blocks] = []
     for block in blocks:
@@ -288,58 +302,84 @@ def _carried(calls: Sequence[Blocks]) -> tuple[list[AnyArray], list[AnyArray | N
     """Make the levels of means, sums and counts, which carry sums on; return them and their valid shares."""
     made = [np.empty(call.outputs, call.dtype) for call in calls]
     shares = [np.empty(call.outputs) if call.mask is not None else None for call in calls]
-    at = 0
-    while at < len(calls):
-        start: Carried | None = None
-        rest = _chain(calls, at)
-        while at < rest:
-            until = _together(calls, at, rest, begun=start is not None)
-            before = calls[at - 1].sizes if start is not None else (1,) * len(calls[at].sizes)
-            levels: list[Level] = []
-            for call, result, valid in zip(calls[at:until], made[at:until], shares[at:until], strict=True):
-                *inner, last = _stages_between(call, before)
-                levels += [Level(stage) for stage in inner]
-                levels.append(Level(last, result, valid))
-                before = call.sizes
-            start = run(calls[until - 1], levels, start, carries=until < rest)
-            at = until
+    start: Carried | None = None
+    sizes, outputs = tuple(call.sizes for call in calls), tuple(call.outputs for call in calls)
+    for stages, carries in _runs(sizes, outputs, real=bool(calls) and sums_are_real(calls[0])):
+        levels = [Level(stage) if at is None else Level(stage, made[at], shares[at]) for stage, at in stages]
+        last = stages[-1][1]
+        assert last is not None
+        start = run(calls[last], levels, start, carries=carries)
     return made, shares
 
 
-def _stages_between(call: Blocks, before: tuple[int, ...]) -> list[tuple[int, ...]]:
+@lru_cache(256)
+def _runs(
+    sizes: tuple[tuple[int, ...], ...], outputs: tuple[tuple[int, ...], ...], *, real: bool
+) -> list[tuple[list[tuple[tuple[int, ...], int | None]], bool]]:
+    """Return the calls of the kernels that make all levels: their stages, and whether sums are carried on.
+
+    A stage is its factors and the level that is stored, which has an index, or None.
+
+    Parameters
+    ----------
+    sizes, outputs : tuple of tuples
+        Of the blocks of each level, and how many there are.
+    real : bool
+        Whether sums are float64, so that their order is part of the result.
+    """
+    found = []
+    at = 0
+    while at < len(sizes):
+        begun = False
+        rest = _chain(sizes, at, real=real)
+        while at < rest:
+            until = _together(sizes, outputs, at, rest, begun=begun, real=real)
+            before = sizes[at - 1] if begun else (1,) * len(sizes[at])
+            stages: list[tuple[tuple[int, ...], int | None]] = []
+            for level in range(at, until):
+                *inner, last = _stages_between(sizes[level], before, real=real)
+                stages += [(stage, None) for stage in inner]
+                stages.append((last, level))
+                before = sizes[level]
+            found.append((stages, until < rest))
+            at, begun = until, until < rest
+    return found
+
+
+def _stages_between(block: tuple[int, ...], before: tuple[int, ...], *, real: bool) -> list[tuple[int, ...]]:
     """Return the stages of a level behind those of the one before, which are the first of its own."""
-    if not sums_are_real(call):
-        return [tuple(now // then for now, then in zip(call.sizes, before, strict=True))]
-    found = stages_of(call.sizes)
+    if not real:
+        return [tuple(now // then for now, then in zip(block, before, strict=True))]
+    found = stages_of(block)
     done = stages_of(before) if math.prod(before) > 1 else []
     return found[len(done) :] or [(1,) * len(before)]
 
 
-def _chain(calls: Sequence[Blocks], at: int) -> int:
+def _chain(sizes: Sequence[tuple[int, ...]], at: int, *, real: bool) -> int:
     """Return the level behind the last one that can be made of the sums of those before it, from this one on.
 
     Sums of integers always can. Those of floats can where blocks are divided as those before, and further.
     """
     end = at + 1
-    while end < len(calls):
-        if sums_are_real(calls[end]):
-            before, here = stages_of(calls[end - 1].sizes), stages_of(calls[end].sizes)
-            same_axis = last_axis(calls[at].sizes) == last_axis(calls[end].sizes)
-            if not same_axis or here[: len(before)] != before:
+    while end < len(sizes):
+        if real:
+            before, here = stages_of(sizes[end - 1]), stages_of(sizes[end])
+            if last_axis(sizes[at]) != last_axis(sizes[end]) or here[: len(before)] != before:
                 break
         end += 1
     return end
 
 
-def _together(calls: Sequence[Blocks], at: int, rest: int, *, begun: bool) -> int:
+def _together(
+    sizes: Sequence[tuple[int, ...]], outputs: Sequence[tuple[int, ...]], at: int, rest: int, *, begun: bool, real: bool
+) -> int:
     """Return the level behind the last one that is made in one call of the kernels."""
-    before = calls[at - 1].sizes if begun else (1,) * len(calls[at].sizes)
+    before = sizes[at - 1] if begun else (1,) * len(sizes[at])
     until, stages = at, 0
     while until < rest:
-        call = calls[until]
-        stages += len(_stages_between(call, calls[until - 1].sizes if until > at else before))
-        width = max(now // then for now, then in zip(call.sizes, before, strict=True))
-        small = math.prod(call.outputs) < LEAST_CELLS and not begun
+        stages += len(_stages_between(sizes[until], sizes[until - 1] if until > at else before, real=real))
+        width = max(now // then for now, then in zip(sizes[until], before, strict=True))
+        small = math.prod(outputs[until]) < LEAST_CELLS and not begun
         if until > at and (stages > MOST_STAGES or width > MOST_STAGED or small):
             break
         until += 1

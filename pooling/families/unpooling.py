@@ -37,7 +37,7 @@ __all__ = [
     "max_unpool3d_backward",
 ]
 
-MOST_LINES = 2
+CHECKED_LINES = 2
 """Lines of a window, at most, by which the indices of a gradient are checked; of more, kernels mark the cells."""
 Convention = Literal["torch", "onnx", "onnx_column_major", "tensorflow"]
 
@@ -160,7 +160,7 @@ class _Unpooling(NamedTuple):
         """Put elements into their places, or bring gradients back from there."""
         maps = self.maps
         cells = math.prod(self.output_shape[maps.spatial])
-        by_windows = backward and math.prod(axis[2] for axis in self.windows[:-1]) <= MOST_LINES
+        by_windows = backward and math.prod(axis[2] for axis in self.windows[:-1]) <= CHECKED_LINES
         bad = kernels.unpool(
             native(source),
             native(self.indices.astype(np.int64, copy=False)),

@@ -18,6 +18,7 @@
 #include "bytes.h"
 #include "halves.h"
 #include "modes.h"
+#include "quarters.h"
 #include "signals.h"
 #include "stream.h"
 #include "types.h"
@@ -103,8 +104,8 @@ typedef struct {
     /* Cells of a row that are read together, and in how many parts a row of results is made. */
     ptrdiff_t segment, outs_together, segments, tasks;
     int chunked;
-    /* Whether `pooling_halve` makes the results. */
-    int halves;
+    /* Whether `pooling_halve` makes the results, and `pooling_quarter` those of the first two stages. */
+    int halves, quarters;
     /* Where a thread has what it makes of a row of elements. */
     ptrdiff_t raw, raw_mask, raw_weights, values, valid, work, more, planes, nbytes;
     pooling_stage_t stage[POOLING_STAGES + 1];
@@ -424,8 +425,8 @@ static void pooling_fold(
 /* Bytes that a processor reads at once, and pairs of bytes that are added while others are on their way. */
 #define POOLING_LINE 64
 #define POOLING_PAIRS_AT_ONCE 128
-/* Bytes of a row of other elements that are. */
-#define POOLING_BYTES_AT_ONCE 1024
+/* Bytes of a row of other elements that are: of 64-bit ones, as many as are narrowed for modes. */
+#define POOLING_BYTES_AT_ONCE (8 * POOLING_MODES_NARROWED)
 
 /* Sums of pairs of cells of several rows: two elements are read as one number of twice their bits. */
 typedef uint16_t __attribute__((may_alias, aligned(1))) pooling_two_bytes_t;
@@ -1286,10 +1287,14 @@ static pooling_pairs_t pooling_pairs_for(const pooling_blocks_t *job, int s) {
     return NULL;
 }
 
-/* Bytes from a row of elements to the one at its place in the next cell. */
+/* Bytes of rows that are on their way: those of short rows would come too late if only the next ones were asked for. */
+#define POOLING_BYTES_AHEAD 4096
+
+/* Bytes from a row of elements to the one at its place in a cell that is made soon. */
 static ptrdiff_t pooling_ahead(const pooling_blocks_t *job) {
     int a = job->axes - 1;
-    return a < 0 ? 0 : job->stage[1].factor[a] * job->elements.step[a];
+    ptrdiff_t next = a < 0 ? 0 : job->stage[1].factor[a] * job->elements.step[a];
+    return next > 0 && next < POOLING_BYTES_AHEAD ? pooling_up(POOLING_BYTES_AHEAD, next) * next : next;
 }
 
 /* Add pairs of the rows of elements, a part at a time. */
@@ -1327,6 +1332,12 @@ static int pooling_make_means(
         || stage->share || pooling_extent(job, 1, cell) != count || stage->row_span != 2) return 0;
     /* Of partial cells, and of those that are no results, the other way makes sure. */
     if (run->width[0] % 2 || pooling_results_at(run, 1, cell, 0, &offset) != pairs) return 0;
+    if (POOLING_QUARTERS && count == 4 && run->width[0] >= POOLING_QUARTERS_STEP) {
+        pooling_eighth(
+            (uint8_t *) stage->dst + offset, needed ? (uint16_t *) run->done[1] : NULL, (const uint8_t *const *) rows,
+            run->width[0], pooling_ahead(job), job->rounding);
+        return 1;
+    }
     return pooling_mean_pairs(
         (uint8_t *) stage->dst + offset, needed ? (uint16_t *) run->done[1] : NULL, rows, count, job->rounding, pairs,
         pooling_ahead(job));
@@ -1413,10 +1424,54 @@ static int pooling_make_halves(pooling_blocks_run_t *run, const ptrdiff_t *cell)
     return 1;
 }
 
+/* Whether the first two stages are means of 2 x 2 and of 4 x 4 pixels of an image of bytes as it lies. */
+static int pooling_quarters_bytes(const pooling_blocks_t *job) {
+    const pooling_stage_t *stage = &job->stage[1];
+    int a, s, halved = 0, sum = job->kind == POOLING_I8 ? POOLING_I16 : POOLING_U16;
+    if (!POOLING_QUARTERS || job->op != POOLING_MEAN || job->kind > POOLING_I8 || job->result != job->kind
+        || job->stages < 2 || pooling_keeps_counts(job) || job->late >= 0 || job->inner > 4
+        || job->elements.row_step != job->inner || (job->inner > 1 && job->elements.inner_step != 1)) return 0;
+    for (s = 1; s <= 2; s++)
+        if (!job->stage[s].dst || job->stage[s].share || job->stage[s].sum != sum || job->stage[s].row_factor != 2
+            || job->stage[s].row_span != 1 << s) return 0;
+    for (a = 0; a < job->axes; a++) {
+        if (stage->factor[a] > 2 || stage->span[a] != stage->factor[a] || stage[1].factor[a] != stage->factor[a])
+            return 0;
+        halved += stage->factor[a] == 2;
+    }
+    return halved == 1;
+}
+
+/* Make rows of such means; 0 where the other ways have to do it, since a pixel of one is of fewer than others. */
+static int pooling_make_quarters(pooling_blocks_run_t *run, const ptrdiff_t *cell) {
+    const pooling_blocks_t *job = run->job;
+    const pooling_stage_t *stage = &job->stage[2];
+    ptrdiff_t child[POOLING_OUTER], pixels = run->width[0], apart, first = 0, second = 0, both = 0;
+    const uint8_t *rows;
+    int a, axis = 0;
+    if (!job->quarters || pixels % 4 || pixels * job->inner < POOLING_QUARTERS_STEP || pooling_extent(job, 2, cell) != 4
+        || pooling_results_at(run, 2, cell, 0, &both) != pixels / 4) return 0;
+    for (a = 0; a < job->axes; a++) {
+        child[a] = cell[a] * stage->factor[a];
+        if (stage->factor[a] == 2) axis = a;
+    }
+    if (pooling_results_at(run, 1, child, 0, &first) != pixels / 2) return 0;
+    child[axis]++;
+    if (pooling_results_at(run, 1, child, 0, &second) != pixels / 2) return 0;
+    child[axis] = 4 * cell[axis];
+    apart = job->elements.step[axis];
+    rows = (const uint8_t *) pooling_row_at(run, &job->elements, child);
+    pooling_quarter(
+        (uint8_t *) job->stage[1].dst + first, (uint8_t *) job->stage[1].dst + second, (uint8_t *) stage->dst + both,
+        job->stages > 2 || job->carry ? (uint16_t *) run->done[2] : NULL, rows, apart, pixels * job->inner,
+        axis == job->axes - 1 ? 4 * apart : 0, job->inner, job->rounding, job->kind == POOLING_I8 ? 128 : 0);
+    return 1;
+}
+
 static void pooling_make_stage(pooling_blocks_run_t *run, int s, const ptrdiff_t *cell) {
     int made;
     if (pooling_make_halves(run, cell)) return;
-    made = pooling_make_pairs(run, s, cell);
+    made = s == 2 && pooling_make_quarters(run, cell) ? 2 : pooling_make_pairs(run, s, cell);
     if (!made) {
         pooling_collect(run, s, cell);
         pooling_fold_stage(run, s, run->job->stage[s].row_factor, 0);
@@ -2131,14 +2186,17 @@ static int pooling_find_modes(
     const char *rows[POOLING_ROWS_AT_ONCE];
     ptrdiff_t size = pooling_kind_size[job->kind], some = POOLING_BYTES_AT_ONCE / 2 / size, at, n, x, wanted = 1;
     ptrdiff_t ahead = pooling_ahead(job);
-    int count = pooling_rows_of(run, cell, begin, rows), a, r;
+    int count = pooling_rows_of(run, cell, begin, rows), a, r, found;
     for (a = 0; a < job->axes; a++) wanted *= job->stage[1].factor[a];
     if (count != wanted) return 0;
     for (at = 0; at < outs; at += n) {
         n = pooling_least(some, outs - at);
         for (r = 0; r < count; r++)
             for (x = 0; x < 2 * n * size; x += POOLING_LINE) pooling_prefetch(rows[r] + x + ahead);
-        switch (job->kind) {
+        found = 0;
+        if (job->kind == POOLING_U64 || job->kind == POOLING_I64)
+            found = pooling_modes_of_halves((uint64_t *) dst + at, rows, count, n);
+        if (!found) switch (job->kind) {
 #define POOLING_CASE(NAME, T, KIND) case KIND:                                                                         \
             if (count == 2) pooling_modes_of_4_##NAME((T *) dst + at, (const T *) rows[0], (const T *) rows[1], n);    \
             else pooling_modes_of_8_##NAME(                                                                            \
@@ -2215,6 +2273,7 @@ static void pooling_blocks_lay_out(pooling_blocks_t *job) {
     int orders = job->op >= POOLING_MEDIAN && job->op <= POOLING_FIRST, deviates = job->op >= POOLING_RMS;
     before = block / last->row_factor;
     job->halves = pooling_halves_bytes(job);
+    job->quarters = pooling_quarters_bytes(job);
     for (a = 0; a < job->axes; a++) most *= last->factor[a];
     most *= last->row_factor;
     job->chunked = 0;

@@ -68,4 +68,36 @@ POOLING_MODES(i32, int32_t)
 POOLING_MODES(u64, uint64_t)
 POOLING_MODES(i64, int64_t)
 
+/* Elements of a row of labels that are narrowed at once. */
+#define POOLING_MODES_NARROWED 128
+
+/* Keep the lower halves of numbers, and return the bits that the upper ones do not share. */
+POOLING_MODES_ALONE uint64_t pooling_modes_narrow(uint32_t *restrict dst, const uint64_t *restrict src, ptrdiff_t n) {
+    uint64_t first = src[0], other = 0;
+    ptrdiff_t x;
+    for (x = 0; x < n; x++) {
+        other |= src[x] ^ first;
+        dst[x] = (uint32_t) src[x];
+    }
+    return other >> 32;
+}
+
+/* Find modes of two or four rows of 64-bit integers, signed or not, among their lower halves: labels that lie beside one
+   another mostly have the same upper half, and vectors hold twice as many of half the size. Return 0 where they have
+   not. At most POOLING_MODES_NARROWED elements of a row. */
+POOLING_MODES_ALONE int pooling_modes_of_halves(uint64_t *dst, const char *const *rows, int count, ptrdiff_t n) {
+    uint32_t low[4][POOLING_MODES_NARROWED], made[POOLING_MODES_NARROWED / 2];
+    const uint64_t upper = ((const uint64_t *) rows[0])[0] >> 32 << 32;
+    ptrdiff_t x;
+    int r;
+    for (r = 0; r < count; r++) {
+        const uint64_t *row = (const uint64_t *) rows[r];
+        if ((row[0] ^ upper) >> 32 || pooling_modes_narrow(low[r], row, 2 * n)) return 0;
+    }
+    if (count == 2) pooling_modes_of_4_u32(made, low[0], low[1], n);
+    else pooling_modes_of_8_u32(made, low[0], low[1], low[2], low[3], n);
+    for (x = 0; x < n; x++) dst[x] = upper | made[x];
+    return 1;
+}
+
 #endif

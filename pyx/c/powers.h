@@ -18,6 +18,15 @@ typedef int64_t pooling_masks_t __attribute__((vector_size(32)));
 #define POOLING_SHUFFLE_DOUBLES(a, b, ...) __builtin_shuffle(a, b, (pooling_masks_t) {__VA_ARGS__})
 #endif
 
+static inline __attribute__((always_inline)) pooling_doubles_t pooling_four_doubles_of(pooling_four_floats_t x) {
+#if defined(__AVX2__)
+    /* gcc 12 makes four instructions of the conversion. */
+    return (pooling_doubles_t) _mm256_cvtps_pd((__m128) x);
+#else
+    return __builtin_convertvector(x, pooling_doubles_t);
+#endif
+}
+
 /* |x| ** p, or the power of what is not below `eps`. */
 static inline __attribute__((always_inline)) pooling_doubles_t pooling_four_powers(
     pooling_four_floats_t x, const int p, const int lifts, double eps
@@ -25,7 +34,7 @@ static inline __attribute__((always_inline)) pooling_doubles_t pooling_four_powe
     pooling_doubles_t v;
     if (!lifts && p % 2)
         x = (pooling_four_floats_t) ((pooling_four_words_t) x & 0x7fffffffu);
-    v = __builtin_convertvector(x, pooling_doubles_t);
+    v = pooling_four_doubles_of(x);
     if (lifts) {
         const pooling_doubles_t least = {eps, eps, eps, eps};
         pooling_masks_t below = v < least;
@@ -42,10 +51,12 @@ static inline __attribute__((always_inline)) pooling_doubles_t pooling_four_powe
     return v;
 }
 
-static inline __attribute__((always_inline)) double pooling_powers_of(
-    const float *src, ptrdiff_t n, const int p, const int lifts, double eps
+/* Sums of four runs that lie one behind another, of 4 elements or more, whose vectors share the last steps; or of one.
+ * Of the last four elements of a run, those are missing that have been added. */
+static inline __attribute__((always_inline)) pooling_doubles_t pooling_four_sums_of(
+    const float *src, ptrdiff_t n, pooling_masks_t missing, const int p, const int lifts, double eps
 ) {
-    pooling_doubles_t sums[4] = {{0}, {0}, {0}, {0}}, four;
+    pooling_doubles_t sums[4] = {{0}, {0}, {0}, {0}};
     pooling_four_floats_t x;
     ptrdiff_t i;
     int j;
@@ -58,25 +69,60 @@ static inline __attribute__((always_inline)) double pooling_powers_of(
         memcpy(&x, src + i, 16);
         sums[0] += pooling_four_powers(x, p, lifts, eps);
     }
-    if (i < n && n >= 4) {
-        /* Of the last four, those that have not been added. */
-        pooling_masks_t missing;
-        memcpy(&missing, pooling_but_last_long_words + 4 + n % 4, 32);
+    if (i < n) {
         memcpy(&x, src + n - 4, 16);
         sums[1] += (pooling_doubles_t) (~missing & (pooling_masks_t) pooling_four_powers(x, p, lifts, eps));
-    } else if (i < n) {
-        pooling_four_floats_t few = {src[0], n > 1 ? src[1] : src[0], n > 2 ? src[2] : src[0], src[0]};
-        pooling_masks_t there = {-1, -(int64_t) (n > 1), -(int64_t) (n > 2), 0};
-        sums[1] += (pooling_doubles_t) (there & (pooling_masks_t) pooling_four_powers(few, p, lifts, eps));
     }
-    four = (sums[0] + sums[1]) + (sums[2] + sums[3]);
+    return (sums[0] + sums[1]) + (sums[2] + sums[3]);
+}
+
+/* The same of a run of any length. */
+static inline __attribute__((always_inline)) double pooling_powers_of(
+    const float *src, ptrdiff_t n, const int p, const int lifts, double eps
+) {
+    pooling_doubles_t four;
+    pooling_masks_t missing = {0};
+    if (n < 4) {
+        pooling_four_floats_t few = {0};
+        if (n > 0) {
+            const pooling_four_floats_t there = {src[0], n > 1 ? src[1] : src[0], n > 2 ? src[2] : src[0], src[0]};
+            few = there;
+        }
+        missing = (pooling_masks_t) {-(int64_t) (n > 0), -(int64_t) (n > 1), -(int64_t) (n > 2), 0};
+        four = (pooling_doubles_t) (missing & (pooling_masks_t) pooling_four_powers(few, p, lifts, eps));
+    } else {
+        memcpy(&missing, pooling_but_last_long_words + 4 + n % 4, 32);
+        four = pooling_four_sums_of(src, n, missing, p, lifts, eps);
+    }
     return (four[0] + four[2]) + (four[1] + four[3]);
+}
+
+static inline __attribute__((always_inline)) void pooling_runs_of_powers(
+    double *dst, const float *src, ptrdiff_t runs, ptrdiff_t n, const int p, const int lifts, double eps
+) {
+    pooling_masks_t missing;
+    pooling_doubles_t v[4];
+    memcpy(&missing, pooling_but_last_long_words + 4 + n % 4, 32);
+    for (; n >= 4 && runs >= 4; runs -= 4, dst += 4, src += 4 * n) {
+        v[0] = pooling_four_sums_of(src, n, missing, p, lifts, eps);
+        v[1] = pooling_four_sums_of(src + n, n, missing, p, lifts, eps);
+        v[2] = pooling_four_sums_of(src + 2 * n, n, missing, p, lifts, eps);
+        v[3] = pooling_four_sums_of(src + 3 * n, n, missing, p, lifts, eps);
+        v[0] = POOLING_SHUFFLE_DOUBLES(v[0], v[1], 0, 1, 4, 5) + POOLING_SHUFFLE_DOUBLES(v[0], v[1], 2, 3, 6, 7);
+        v[2] = POOLING_SHUFFLE_DOUBLES(v[2], v[3], 0, 1, 4, 5) + POOLING_SHUFFLE_DOUBLES(v[2], v[3], 2, 3, 6, 7);
+        v[1] = POOLING_SHUFFLE_DOUBLES(v[0], v[2], 0, 2, 4, 6) + POOLING_SHUFFLE_DOUBLES(v[0], v[2], 1, 3, 5, 7);
+        memcpy(dst, v + 1, 32);
+    }
+    for (; runs > 0; runs--, dst++, src += n)
+        *dst = pooling_powers_of(src, n, p, lifts, eps);
 }
 
 /* A function for each, so that what stands around a call changes none of their loops. */
 #define POOLING_POWERS(NAME, P, LIFTS)                                                                                 \
-static __attribute__((noinline)) double pooling_##NAME(const float *src, ptrdiff_t n, double eps) {                    \
-    return pooling_powers_of(src, n, P, LIFTS, eps);                                                                   \
+static __attribute__((noinline)) void pooling_##NAME(                                                                  \
+    double *dst, const float *src, ptrdiff_t runs, ptrdiff_t n, double eps                                             \
+) {                                                                                                                    \
+    pooling_runs_of_powers(dst, src, runs, n, P, LIFTS, eps);                                                          \
 }
 POOLING_POWERS(sum_magnitudes, 1, 0)
 POOLING_POWERS(sum_squares, 2, 0)
@@ -128,21 +174,24 @@ static inline void pooling_add_pairs(double *dst, const float *src, ptrdiff_t ap
     }
 }
 
-/* The sum of the powers of 1, 2, 3 or 4. */
-static inline double pooling_sum_powers(const float *src, ptrdiff_t n, int p, double eps) {
+/* The sums of the powers of 1, 2, 3 or 4 of runs of `n` elements that lie one behind another. */
+static inline void pooling_sum_powers(
+    double *dst, const float *src, ptrdiff_t runs, ptrdiff_t n, int p, double eps
+) {
     if (eps == 0)
         switch (p) {
-        case 1: return pooling_sum_magnitudes(src, n, eps);
-        case 2: return pooling_sum_squares(src, n, eps);
-        case 3: return pooling_sum_cubes(src, n, eps);
-        default: return pooling_sum_fourths(src, n, eps);
+        case 1: pooling_sum_magnitudes(dst, src, runs, n, eps); break;
+        case 2: pooling_sum_squares(dst, src, runs, n, eps); break;
+        case 3: pooling_sum_cubes(dst, src, runs, n, eps); break;
+        default: pooling_sum_fourths(dst, src, runs, n, eps);
         }
-    switch (p) {
-    case 1: return pooling_sum_lifted(src, n, eps);
-    case 2: return pooling_sum_lifted_squares(src, n, eps);
-    case 3: return pooling_sum_lifted_cubes(src, n, eps);
-    default: return pooling_sum_lifted_fourths(src, n, eps);
-    }
+    else
+        switch (p) {
+        case 1: pooling_sum_lifted(dst, src, runs, n, eps); break;
+        case 2: pooling_sum_lifted_squares(dst, src, runs, n, eps); break;
+        case 3: pooling_sum_lifted_cubes(dst, src, runs, n, eps); break;
+        default: pooling_sum_lifted_fourths(dst, src, runs, n, eps);
+        }
 }
 
 #endif

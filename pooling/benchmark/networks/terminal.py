@@ -13,17 +13,23 @@ from .table import percent, ratio_text, rows
 
 __all__ = ["networks_table"]
 
+WHOLE_NAMES = 20
+"""Signs of a name that stay in one line in a terminal of 80."""
+
 
 def networks_table(records: Sequence[Record]) -> Table:
     """Lay out every step that was measured."""
+    found = list(rows(records))
     table = Table(box=None, pad_edge=False, header_style="bold")
-    table.add_column("network", overflow="fold")
+    # Where figures are wide, names are the last to be folded.
+    longest = max((len(row.network) for row in found), default=0)
+    table.add_column("network", overflow="fold", min_width=min(longest, WHOLE_NAMES))
     for title in ("batch", "threads"):
         table.add_column(title, justify="right")
     table.add_column("step")
     for title in ("torch", "pooling is", "after patch", "", "faster"):
         table.add_column(title, justify="right", overflow="fold")
-    for row in rows(records):
+    for row in found:
         table.add_row(
             row.network, str(row.batch), str(row.threads), row.step, seconds_text(row.before), percent(row.share),
             seconds_text(row.after), percent(row.share_after), ratio_text(row),
