@@ -491,6 +491,24 @@ def channels_last(array: Array) -> Array:
     return np.ascontiguousarray(np.moveaxis(array, 1, -1))
 
 
+def laid(array: Array, layout: str) -> Array:
+    """Lay (N, C, *S) out as a layout has it."""
+    return array if layout == "channels_first" else channels_last(array)
+
+
+def on_threads(function: Callable[..., Any], *arguments: Any, **keywords: Any) -> Any:
+    """Call a function on one thread, on two and on five, which makes the same bytes."""
+    results = []
+    for threads in (1, 2, 5):
+        with pooling.threads(threads):
+            results.append(function(*arguments, **keywords))
+    first, *others = [each if isinstance(each, tuple) else (each,) for each in results]
+    for other in others:
+        for one, same in zip(first, other, strict=True):
+            assert_same_bytes(one, same)
+    return results[0]
+
+
 @pytest.fixture
 def always_parallel() -> Iterator[None]:
     """Let calls use several threads however small they are."""

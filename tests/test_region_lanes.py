@@ -10,7 +10,7 @@ import pytest
 
 import pooling
 from pooling import reference
-from tests.conftest import FLOATS, Array, assert_same_bytes, dtype_of, random_array
+from tests.conftest import FLOATS, Array, assert_same_bytes, dtype_of, on_threads, random_array
 
 MAPS, HEIGHT, WIDTH = 3, 17, 23
 
@@ -40,21 +40,6 @@ def one_by_one(function: Callable[[Array], Array], x: Array) -> Array:
     return np.concatenate([function(np.ascontiguousarray(x[:, c : c + 1])) for c in range(x.shape[1])], axis=1)
 
 
-def with_threads(function: Callable[[Array], Array], x: Array) -> Array:
-    """Return what any number of threads makes."""
-    before = pooling.get_num_threads()
-    made = []
-    try:
-        for threads in (1, 2, 5):
-            pooling.set_num_threads(threads)
-            made.append(function(x))
-    finally:
-        pooling.set_num_threads(before)
-    for other in made[1:]:
-        assert_same_bytes(other, made[0])
-    return made[0]
-
-
 @pytest.mark.parametrize("channels", [4, 8, 13, 16])
 @pytest.mark.parametrize("dtype", FLOATS)
 def test_greatest_elements_are_those_of_each_channel(dtype: str, channels: int) -> None:
@@ -66,7 +51,7 @@ def test_greatest_elements_are_those_of_each_channel(dtype: str, channels: int) 
         def pool(x: Array, size: Any = size) -> Array:
             return pooling.max_roi_pool(x, rois, size)
 
-        result = with_threads(pool, x)
+        result = on_threads(pool, x)
         assert_same_bytes(result, one_by_one(pool, x))
         if size == (3, 2):
             expected = reference.max_roi_pool(x, rois, size)
@@ -86,7 +71,7 @@ def test_means_of_samples_are_those_of_each_channel(dtype: str, channels: int, r
         def pool(x: Array, size: Any = size) -> Array:
             return pooling.roi_align(x, corners, maps, size, 1.0, ratio)
 
-        assert_same_bytes(with_threads(pool, x), one_by_one(pool, x))
+        assert_same_bytes(on_threads(pool, x), one_by_one(pool, x))
 
 
 @pytest.mark.parametrize("dtype", ["float32", "float64"])

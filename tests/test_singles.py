@@ -20,29 +20,17 @@ from tests.conftest import (
     assert_same_bytes,
     channels_last,
     dtype_of,
+    laid,
+    on_threads,
     random_array,
     resolved_call,
 )
-
-
-def laid(array: Array, layout: str) -> Array:
-    return array if layout == "channels_first" else channels_last(array)
 
 
 def strategy(function: str, array: Array, **arguments: Any) -> str:
     call = resolved_call(function, array, **arguments)
     name: str = kernels.strategy_of(call.plan, "forward", call.reducer, call.kind)[0]
     return name
-
-
-def on_threads(function: Any, *arguments: Any, **keywords: Any) -> Array:
-    """Call a function on one thread and on three, which makes the same bytes."""
-    results = []
-    for threads in (1, 3):
-        with pooling.threads(threads):
-            results.append(function(*arguments, **keywords))
-    assert_same_bytes(*results)
-    return np.asarray(results[0])
 
 
 # --- windows of a single element --------------------------------------------------------------------------------------

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Callable
 from typing import Any
 
 import numpy as np
@@ -25,26 +24,11 @@ from tests.conftest import (
     assert_within,
     channels_last,
     dtype_of,
+    laid,
+    on_threads,
     random_array,
     resolved_call,
 )
-
-
-def laid(array: Array, layout: str) -> Array:
-    return array if layout == "channels_first" else channels_last(array)
-
-
-def with_threads(function: Callable[..., Any], *arguments: Any, **keywords: Any) -> Any:
-    """Call a function on one thread and on three, which makes the same bytes."""
-    with pooling.threads(1):
-        alone = function(*arguments, **keywords)
-    with pooling.threads(3):
-        together = function(*arguments, **keywords)
-    several = isinstance(alone, tuple)
-    for one, other in zip(alone if several else (alone,), together if several else (together,), strict=True):
-        assert_same_bytes(one, other)
-    return alone
-
 
 # --- gradients of means over adaptive windows -----------------------------------------------------------------------
 
@@ -82,7 +66,7 @@ def test_gradients_of_runs(
     pooled = getattr(pooling, function)(x, output_size, layout=layout).shape
     grad = random_array(pooled, dtype_of(dtype), 1)
     backward, twin = getattr(pooling, f"{function}_backward"), getattr(reference, f"{function}_backward")
-    result = with_threads(backward, grad, x, output_size, layout=layout)
+    result = on_threads(backward, grad, x, output_size, layout=layout)
     exact = twin(grad.astype(np.float64), x.astype(np.float64), output_size, layout=layout)
     magnitudes = twin(np.abs(grad).astype(np.float64), x.astype(np.float64), output_size, layout=layout)
     unit = UNIT["float64" if dtype == "float64" else "float32"]
@@ -111,7 +95,7 @@ def test_long_rows_of_runs_in_segments(inner: int, dtype: str, always_parallel: 
     cells, outputs = 3 * 2**16 + 5, 7
     grad = random_array((2, outputs, inner), dtype_of(dtype), 2)
     x = np.zeros((2, cells, inner), dtype_of(dtype))
-    result = with_threads(pooling.adaptive_avg_pool1d_backward, grad, x, outputs, layout="channels_last")
+    result = on_threads(pooling.adaptive_avg_pool1d_backward, grad, x, outputs, layout="channels_last")
     first = [o * cells // outputs for o in range(outputs)]
     stop = [-(-(o + 1) * cells // outputs) for o in range(outputs)]
     sums = np.zeros((2, cells, inner))
@@ -152,7 +136,7 @@ def test_windows_that_are_picked_out_of_a_row(columns: int, outputs: int, family
         x[random.random(x.shape) < share] = np.nan
         x[random.random(x.shape) < share] = np.inf
         expected = getattr(reference, function)(x, (4, outputs))
-        result = with_threads(getattr(pooling, function), x, (4, outputs))
+        result = on_threads(getattr(pooling, function), x, (4, outputs))
         np.testing.assert_allclose(result, expected, rtol=1e-6, atol=1e-6)
 
 
@@ -193,7 +177,7 @@ def test_argmaxes_that_are_looked_for(
                 call = resolved_call(function, x, **keywords)
                 assert kernels.strategy_of(call.index_plan, "indices", call.reducer, call.kind)[0] == "argmax_search"
                 expected, found = getattr(reference, function)(x, **keywords, return_indices=True)
-                best, indices = with_threads(getattr(pooling, function), x, **keywords, return_indices=True)
+                best, indices = on_threads(getattr(pooling, function), x, **keywords, return_indices=True)
                 np.testing.assert_array_equal(indices, found)
                 assert_same(best, expected)
 
@@ -220,8 +204,8 @@ def test_gradients_go_to_where_argmaxes_were_found(
     values, indices = getattr(pooling, function)(x, **windows, return_indices=True)
     grad = random_array(values.shape, dtype_of(dtype), 1)
     backward = getattr(pooling, f"{function}_backward")
-    result = with_threads(backward, grad, x, **windows)
-    assert_same_bytes(result, with_threads(backward, grad, x, **windows, indices=indices))
+    result = on_threads(backward, grad, x, **windows)
+    assert_same_bytes(result, on_threads(backward, grad, x, **windows, indices=indices))
     twin = getattr(reference, f"{function}_backward")
     wide = x.astype(np.float64)
     expected, magnitudes = (twin(each.astype(np.float64), wide, **windows) for each in (grad, np.abs(grad)))
@@ -265,7 +249,7 @@ def test_few_gradients_of_a_large_map_in_parts(dtype: str, always_parallel: None
     x.reshape(-1)[places] = 1
     grad = np.arange(1, 5).reshape(1, 1, 2, 2).astype(dtype_of(dtype))
     for indices in (None, places.reshape(1, 1, 2, 2)):
-        result = with_threads(pooling.adaptive_max_pool2d_backward, grad, x, 2, indices=indices)
+        result = on_threads(pooling.adaptive_max_pool2d_backward, grad, x, 2, indices=indices)
         if indices is None:
             assert result.astype(np.float64).sum() == 10
         else:
@@ -303,7 +287,7 @@ def test_norms_of_products(
     n = len(shape) - 2
     sums = getattr(pooling, f"avg_pool{n}d")(wide, **windows, divisor_override=1)
     exact = laid(sums ** (1 / p), layout)
-    result = with_threads(getattr(pooling, function), laid(x, layout), p, **windows, layout=layout)
+    result = on_threads(getattr(pooling, function), laid(x, layout), p, **windows, layout=layout)
     unit = UNIT["float64"]
     assert_within(result.astype(np.float64), exact, ((UNIT[dtype] if dtype != "float64" else 0) + 400 * unit) * exact)
 
@@ -376,11 +360,11 @@ def test_blurs_and_their_gradients_in_the_middle_of_rows(
     x = random_array((1, 2, 9, 40))
     keywords = {"padding_mode": mode, "layout": layout}
     exact = reference.blur_pool2d(laid(x, layout), taps, stride, **keywords)
-    result = with_threads(pooling.blur_pool2d, laid(x, layout), taps, stride, **keywords)
+    result = on_threads(pooling.blur_pool2d, laid(x, layout), taps, stride, **keywords)
     assert_within(result, exact, np.full(exact.shape, 1e-14))
     grad = random_array(exact.shape, seed=1)
     exact = reference.blur_pool2d_backward(grad, laid(x, layout), taps, stride, **keywords)
-    result = with_threads(pooling.blur_pool2d_backward, grad, laid(x, layout), taps, stride, **keywords)
+    result = on_threads(pooling.blur_pool2d_backward, grad, laid(x, layout), taps, stride, **keywords)
     assert_within(result, exact, np.full(exact.shape, 1e-13))
 
 
@@ -432,7 +416,7 @@ def test_gradients_of_unpooling_with_and_without_equal_indices(dtype: str, alway
                 for cell, place in last.items():
                     expected[0, plane, place] = grad[0, plane, cell]
             if np.dtype(dtype).kind == "f":
-                found = with_threads(pooling.max_unpool1d_backward, grad, x, indices, 1, output_size=cells)
+                found = on_threads(pooling.max_unpool1d_backward, grad, x, indices, 1, output_size=cells)
                 assert_same_bytes(found, expected)
             result = np.empty_like(x)
             bad = kernels.unpool(grad, indices, result, planes, pooled, cells, 1, x.itemsize, True, 2)
@@ -527,7 +511,7 @@ def test_fractional_windows_that_hold_little_of_a_map(
         x = laid(x, layout)
         keywords = {"_random_samples": samples, "layout": layout, "return_indices": True}
         expected, found = getattr(reference, function)(x, kernel, outputs, **keywords)
-        best, indices = with_threads(getattr(pooling, function), x, kernel, outputs, **keywords)
+        best, indices = on_threads(getattr(pooling, function), x, kernel, outputs, **keywords)
         np.testing.assert_array_equal(indices, found)
         assert_same(best, expected)
     assert math.isfinite(samples.sum())

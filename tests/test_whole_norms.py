@@ -12,14 +12,10 @@ import pooling
 from pooling import reference
 from pooling.arrays import rounded
 from pooling.dispatch import kernels
-from tests.conftest import FLOATS, LAYOUTS, UNIT, Array, assert_same_bytes, channels_last, dtype_of, random_array
+from tests.conftest import FLOATS, LAYOUTS, UNIT, Array, assert_same_bytes, channels_last, dtype_of, laid, random_array
 
 # Cut into parts of 65536 elements, of which the last is shorter.
 CUT = [(1, 2, 301, 517), (2, 3, 97, 1400), (1, 40, 61, 83)]
-
-
-def laid_out(x: Array, layout: str) -> Array:
-    return x if layout == "channels_first" else channels_last(x)
 
 
 @pytest.mark.parametrize("eps", [0.0, 0.3])
@@ -32,7 +28,7 @@ def test_maps_of_any_number_of_cells(dtype: str, p: float, eps: float) -> None:
         sums = [math.fsum(v) for v in (lifted**p).reshape(6, cells).tolist()]
         exact = (np.array(sums) / (cells if eps else 1)) ** (1 / p)
         for layout in LAYOUTS:
-            lying = laid_out(x, layout)
+            lying = laid(x, layout)
             result = (
                 pooling.gem_pool2d(lying, p, eps, layout=layout)
                 if eps
@@ -46,7 +42,7 @@ def test_maps_of_any_number_of_cells(dtype: str, p: float, eps: float) -> None:
 @pytest.mark.parametrize("dtype", FLOATS)
 @pytest.mark.parametrize("shape", CUT)
 def test_maps_in_parts(shape: tuple[int, ...], dtype: str, layout: str) -> None:
-    x = laid_out(random_array(shape, dtype_of(dtype)), layout)
+    x = laid(random_array(shape, dtype_of(dtype)), layout)
     wide = x.astype(np.float64)
     axes = (2, 3) if layout == "channels_first" else (1, 2)
     unit = 1e-12 if dtype == "float64" else UNIT[dtype] + 1e-12
@@ -74,7 +70,7 @@ def test_maps_in_parts(shape: tuple[int, ...], dtype: str, layout: str) -> None:
 @pytest.mark.parametrize("dtype", FLOATS)
 def test_parts_are_the_same_for_any_number_of_threads(dtype: str, layout: str, always_parallel: None) -> None:
     for shape in CUT:
-        x = laid_out(random_array(shape, dtype_of(dtype)), layout)
+        x = laid(random_array(shape, dtype_of(dtype)), layout)
         found: list[list[bytes]] = []
         for count in (1, 2, 5):
             with pooling.threads(count):
@@ -93,7 +89,7 @@ def test_equal_elements_leave_no_slope(value: float, p: float, shape: tuple[int,
     x = np.full(shape, value, np.float32)
     g = np.ones((*shape[:2], 1, 1), np.float32)
     for layout in LAYOUTS:
-        gradient, slope = pooling.gem_pool2d_backward(laid_out(g, layout), laid_out(x, layout), p, layout=layout)
+        gradient, slope = pooling.gem_pool2d_backward(laid(g, layout), laid(x, layout), p, layout=layout)
         assert slope == 0
         expected = 0 if value < 0 else 1 / (shape[2] * shape[3])
         np.testing.assert_allclose(gradient, np.float32(expected), rtol=2e-7)
@@ -105,8 +101,8 @@ def test_equal_elements_leave_no_slope(value: float, p: float, shape: tuple[int,
 def test_what_is_not_finite_stays_in_its_map(bad: float, p: float, layout: str) -> None:
     x = random_array((1, 3, 9, 8), np.float32)
     x[0, 1, 4, 4] = bad
-    g = laid_out(np.ones((1, 3, 1, 1), np.float32), layout)
-    x = laid_out(x, layout)
+    g = laid(np.ones((1, 3, 1, 1), np.float32), layout)
+    x = laid(x, layout)
     arguments: dict[str, Any] = {"layout": layout}
     for function, exponents in (("gem_pool2d", (p, 1e-3)), ("global_lp_pool", (p,))):
         backward = f"{function}_backward"

@@ -10,6 +10,7 @@
 #include <stddef.h>
 #include <stdint.h>
 #include <string.h>
+#include "widening.h"
 
 #if defined(__GNUC__)
 #define POOLING_BINOMIALS 1
@@ -18,19 +19,14 @@
 #pragma GCC diagnostic ignored "-Wpsabi"
 #endif
 
-typedef double pooling_four_doubles_t __attribute__((vector_size(32)));
-typedef float pooling_four_floats_t __attribute__((vector_size(16)));
 typedef int64_t pooling_four_places_t __attribute__((vector_size(32)));
 
 #if defined(__FMA__) && defined(__AVX__)
 #include <immintrin.h>
-/* gcc 12 makes five instructions of a conversion. */
-#define POOLING_WIDE(v) ((pooling_four_doubles_t) _mm256_cvtps_pd((__m128) (v)))
 /* Only for products that a double holds, so that fusing rounds as often as not. */
 #define POOLING_ADD_EXACT(weight, v, sum) \
     ((pooling_four_doubles_t) _mm256_fmadd_pd((__m256d) (weight), (__m256d) (v), (__m256d) (sum)))
 #else
-#define POOLING_WIDE(v) __builtin_convertvector(v, pooling_four_doubles_t)
 #define POOLING_ADD_EXACT(weight, v, sum) ((weight) * (v) + (sum))
 #endif
 
@@ -48,7 +44,7 @@ typedef int64_t pooling_four_places_t __attribute__((vector_size(32)));
 static inline __attribute__((always_inline)) pooling_four_doubles_t pooling_four_wide(const float *src) {
     pooling_four_floats_t v;
     memcpy(&v, src, sizeof(v));
-    return POOLING_WIDE(v);
+    return pooling_four_doubles_of(v);
 }
 
 static inline __attribute__((always_inline)) pooling_four_doubles_t pooling_four_at(const double *src) {

@@ -7,8 +7,8 @@
 #include <stdint.h>
 #include <string.h>
 #include "sums.h"
+#include "widening.h"
 
-typedef float pooling_four_floats_t __attribute__((vector_size(16)));
 typedef uint32_t pooling_four_words_t __attribute__((vector_size(16)));
 typedef int64_t pooling_masks_t __attribute__((vector_size(32)));
 
@@ -17,15 +17,6 @@ typedef int64_t pooling_masks_t __attribute__((vector_size(32)));
 #else
 #define POOLING_SHUFFLE_DOUBLES(a, b, ...) __builtin_shuffle(a, b, (pooling_masks_t) {__VA_ARGS__})
 #endif
-
-static inline __attribute__((always_inline)) pooling_doubles_t pooling_four_doubles_of(pooling_four_floats_t x) {
-#if defined(__AVX2__)
-    /* gcc 12 makes four instructions of the conversion. */
-    return (pooling_doubles_t) _mm256_cvtps_pd((__m128) x);
-#else
-    return __builtin_convertvector(x, pooling_doubles_t);
-#endif
-}
 
 /* |x| ** p, or the power of what is not below `eps`. */
 static inline __attribute__((always_inline)) pooling_doubles_t pooling_four_powers(

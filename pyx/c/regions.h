@@ -9,6 +9,7 @@
 #include <stddef.h>
 #include <stdint.h>
 #include <string.h>
+#include "widening.h"
 #if defined(__AVX2__)
 #include <immintrin.h>
 #endif
@@ -39,8 +40,7 @@ static inline __attribute__((always_inline)) void pooling_widen_float(pooling_pi
     pooling_few_floats_t few;
     memcpy(&few, from, sizeof few);
 #if defined(__AVX2__)
-    /* gcc 12 makes four instructions of the conversion. */
-    *to = (pooling_piece_double_t) _mm256_cvtps_pd((__m128) few);
+    *to = pooling_four_doubles_of(few);
 #else
     *to = __builtin_convertvector(few, pooling_piece_double_t);
 #endif

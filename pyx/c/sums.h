@@ -12,6 +12,7 @@
 #include <string.h>
 #include "halves.h"
 #include "types.h"
+#include "widening.h"
 #if defined(__AVX2__)
 #include <immintrin.h>
 #elif defined(__SSE2__)
@@ -127,18 +128,11 @@ static inline double pooling_halve_octet(pooling_octet_t v) {
 }
 
 static inline pooling_octet_t pooling_octet_of(pooling_floats_t v) {
-    typedef float four_t __attribute__((vector_size(16)));
-    four_t half[2];
+    pooling_four_floats_t half[2];
     pooling_octet_t wide;
     memcpy(half, &v, 32);
-#if defined(__AVX2__)
-    /* gcc 12 makes four instructions of each conversion. */
-    wide.low = (pooling_doubles_t) _mm256_cvtps_pd((__m128) half[0]);
-    wide.high = (pooling_doubles_t) _mm256_cvtps_pd((__m128) half[1]);
-#else
-    wide.low = __builtin_convertvector(half[0], pooling_doubles_t);
-    wide.high = __builtin_convertvector(half[1], pooling_doubles_t);
-#endif
+    wide.low = pooling_four_doubles_of(half[0]);
+    wide.high = pooling_four_doubles_of(half[1]);
     return wide;
 }
 
