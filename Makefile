@@ -5,7 +5,7 @@ VENV := .venv
 BIN := $(VENV)/bin
 
 .DEFAULT_GOAL := help
-.PHONY: help demo test lint bench pages clean
+.PHONY: help demo test lint site bench pages clean
 
 help:  ## say what there is to make
 	@sed -n 's/^\([a-z]*\):.*## /    make \1 -- /p' Makefile
@@ -37,6 +37,12 @@ lint: $(VENV)/.test $(VENV)/.lint  ## check style, Cython, imports and types
 	cd build/typed && ../../$(BIN)/lint-imports ../../pyproject.toml --no-cache
 	cd build/typed && ../../$(BIN)/mypy --config-file ../../pyproject.toml --cache-dir ../../.mypy_cache -p pooling -m _ndpooling
 
+# Warnings are errors, and so are links to what is not there. What is built on the way lies in docs/generated.
+site: $(VENV)/.docs  ## build the documentation site into build/site
+	$(BIN)/python -m sphinx --fail-on-warning --keep-going --quiet -d build/site-doctrees docs build/site
+	$(BIN)/python docs/check_links.py build/site
+	@echo "The site is at build/site/index.html"
+
 # It says at the beginning how long it takes. Stopped and made again, it goes on where it was.
 bench: $(VENV)/.bench  ## race against other libraries, and hold the figures against the targets
 	@mkdir -p build
@@ -52,7 +58,7 @@ pages: $(VENV)/.bench  ## make bench, and write what it found into README.md and
 	$(BIN)/python -m benchmarks.filters --page
 
 clean:  ## remove everything that was built, .venv as well
-	rm -rf $(VENV) build dist *.egg-info pooling/*.so .*_cache .hypothesis
+	rm -rf $(VENV) build dist docs/generated *.egg-info pooling/*.so .*_cache .hypothesis
 	find . -name __pycache__ -prune -exec rm -rf {} +
 
 # .venv/.<extras> says that the package was built and installed with those extras. The demo alone does with the level

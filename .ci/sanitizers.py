@@ -12,6 +12,7 @@ sanitizer, or a program or a test itself, finds something.
 from __future__ import annotations
 
 import os
+import platform
 import shlex
 import shutil
 import subprocess
@@ -22,7 +23,7 @@ from pathlib import Path
 ROOT = Path(__file__).resolve().parent.parent
 TEAM = {"ThreadSanitizer": "thread", "AddressSanitizer": "address,undefined"}
 KERNELS = "address,undefined"
-LEVEL = "x86-64-v2" if os.uname().machine == "x86_64" else "generic"
+LEVEL = "x86-64-v2" if platform.machine() in ("x86_64", "AMD64") else "generic"
 TESTS = (
     *("functional", "gradients", "gradient_accuracy", "long_windows", "integer_means", "nan_means", "levels", "arrays"),
     *("fractional", "unpooling", "regions", "norms", "blurring", "elementary", "threads", "leaves", "buffers"),

@@ -240,3 +240,38 @@ def test_a_function_that_hides_a_pooling_operator_is_refused(domain: str, tmp_pa
     assert len(found) == 4
     for sentence in found.values():
         assert "has a function MaxPool in the domain of ONNX's own operators" in sentence
+
+
+@pytest.mark.parametrize(
+    ("text", "what"),
+    [
+        (b"sizename", "a size"),
+        (b"nodename", "a name"),
+        (b"tensor_in", "an initializer"),
+        (b"entrykey", "an entry"),
+        (b"strides", "an attribute"),
+        (b"graphname", "the name"),
+    ],
+)
+def test_what_is_no_text_is_refused_by_all_readers(text: bytes, what: str, tmp_path: Path) -> None:
+    """Of such a name protobuf gives the bytes, which no str method takes."""
+    proto = model([pool()], [("", 17)], shape=(1, 3, "sizename", 9))
+    proto.graph.name = "graphname"
+    proto.graph.node[0].name = "nodename"
+    proto.graph.initializer.append(helper.make_tensor("tensor_in", TensorProto.FLOAT, [1], [0.0]))
+    proto.metadata_props.add(key="entrykey", value="1")
+    content = proto.SerializeToString()
+    assert content.count(text) == 1
+    path = tmp_path / "model.onnx"
+    misspelt = b"\xff" + text[1:]
+    path.write_bytes(content.replace(text, misspelt))
+    sentence = f"{what} of the model is not text ({misspelt!r}); names must be UTF-8"
+    readers: list[Callable[[], Any]] = [
+        lambda: read(path),
+        lambda: read_pooling_nodes(path),
+        lambda: make_portable(onnx.load_from_string(path.read_bytes())),
+    ]
+    for reader in readers:
+        with pytest.raises((ValueError, CannotRunError)) as error:
+            reader()
+        assert str(error.value).removeprefix("make_portable: ") == sentence

@@ -1,6 +1,7 @@
 """The oracle against numbers worked by hand, numerical differentiation, torch where torch is right, and more.
 
-`reference.py` is loaded by its path: it needs nothing of the package, so it runs before anything is built.
+`reference.py` is loaded by its path: it needs nothing of the package, so it runs before anything is built. Where
+there is no checkout, it is that of the installed package.
 """
 
 from __future__ import annotations
@@ -18,6 +19,8 @@ import numpy as np
 import pytest
 
 PATH = Path(__file__).parents[1] / "pooling" / "reference.py"
+if not PATH.exists():
+    PATH = Path(next(iter(importlib.util.find_spec("pooling").submodule_search_locations)), "reference.py")
 SPEC = importlib.util.spec_from_file_location("pooling_reference", PATH)
 assert SPEC is not None
 assert SPEC.loader is not None

@@ -317,9 +317,9 @@ def convert_indices(
     convention        an index counts
     ================= ===================================================================================
     torch             the cells of the plane, row by row; what this library returns and takes
-    onnx              the elements of the whole array (N, C, *S) (ONNX MaxPool)
+    onnx              the elements of the whole array ``(N, C, *S)`` (ONNX MaxPool)
     onnx_column_major likewise, but the first spatial axis runs fastest (ONNX MaxPool, storage_order=1)
-    tensorflow        the elements of one image (*S, C) (tf.nn.max_pool_with_argmax)
+    tensorflow        the elements of one image ``(*S, C)`` (tf.nn.max_pool_with_argmax)
     ================= ===================================================================================
 
     Parameters

@@ -15,7 +15,7 @@ from pooling.signs import first_line
 
 from .constants import check_made, tensors_of, with_one_domain
 from .functions import aligned
-from .graph import Scope, is_default, scopes_of
+from .graph import Scope, all_nodes, is_default, scopes_of, subgraphs
 from .limits import check_growth
 from .missing import remedy_for_missing
 from .nodes import POOLING_OPERATORS
@@ -100,9 +100,10 @@ def check_size(function: str, model: onnx.ModelProto) -> None:
     Raises
     ------
     ValueError
-        As `limits.check_growth` and `constants.check_made` do; or if a function of it has the name of a pooling
-        operator.
+        As `limits.check_growth` and `constants.check_made` do; if a name of it is no text; or if a function of it has
+        the name of a pooling operator.
     """
+    _check_names(function, model)
     check_growth(function, model)
     check_made(function, model)
     names = [each.name for each in model.functions if is_default(each.domain)]
@@ -114,6 +115,36 @@ def check_size(function: str, model: onnx.ModelProto) -> None:
             f"which of the two a node {hidden} is",
             "give the function another name",
         )
+
+
+def _check_names(function: str, model: onnx.ModelProto) -> None:
+    """Refuse names that are no text, of which protobuf gives the bytes."""
+
+    def check(what: str, *names: Any) -> None:
+        for name in names:
+            if not isinstance(name, str):
+                raise value_error(function, f"{what} of the model is not text ({name!r})", "names must be UTF-8")
+
+    check("the name", model.graph.name)
+    check("an entry", *(text for each in model.metadata_props for text in (each.key, each.value)))
+    for each in model.functions:
+        check("a function", each.domain, each.name, *each.input, *each.output, *each.attribute)
+    for entry in (*model.opset_import, *(entry for each in model.functions for entry in each.opset_import)):
+        check("a domain", entry.domain)
+    nodes = list(all_nodes([*model.graph.node, *(node for each in model.functions for node in each.node)]))
+    for graph in (model.graph, *(inner for node in nodes for _, inner in subgraphs(node))):
+        check("an initializer", *(tensor.name for tensor in graph.initializer))
+        check("an initializer", *(tensor.values.name for tensor in graph.sparse_initializer))
+        for info in (*graph.input, *graph.output, *graph.value_info):
+            check("a tensor", info.name)
+            check("a size", *(size.dim_param for size in info.type.tensor_type.shape.dim))
+    for node in nodes:
+        check("an op_type", node.op_type)
+        check("a domain", node.domain)
+        check("a name", node.name)
+        check("an output", *node.output)
+        check("an input", *node.input)
+        check("an attribute", *(name for each in node.attribute for name in (each.name, each.ref_attr_name)))
 
 
 def check_order(function: str, node: onnx.NodeProto, known: set[str]) -> None:

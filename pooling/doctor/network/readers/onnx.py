@@ -16,7 +16,7 @@ from pooling.layer import Layer
 from pooling.onnx_models import POOLING_OPERATORS, layer_from_node
 from pooling.onnx_models.constants import evaluator
 from pooling.onnx_models.functions import inlined, opset_of
-from pooling.onnx_models.graph import all_nodes, is_default, subgraphs
+from pooling.onnx_models.graph import is_default, subgraphs
 from pooling.onnx_models.load import check_element_type, check_order, read_model
 from pooling.onnx_models.making import (
     GraphProto,
@@ -74,7 +74,6 @@ def from_onnx(source: Any, rank: int | None = None) -> Graph:
         name = name if name.isprintable() else repr(name)
         if not model.ir_version or not model.HasField("graph"):
             raise NetworkError(f"{name} is not an ONNX model (it has no graph); export it again")
-        _check_names(model)
         hints = hinted_sizes({each.key: each.value for each in model.metadata_props})
         model = inlined("read", model)
         return _Reader(name or "model", model, rank, hints).graph()
@@ -82,33 +81,6 @@ def from_onnx(source: Any, rank: int | None = None) -> Graph:
         raise
     except ValueError as error:
         raise NetworkError(without(error, "read")) from error
-
-
-def _check_names(model: ModelProto) -> None:
-    """Refuse names that are no text, of which protobuf gives the bytes."""
-
-    def check(what: str, *names: Any) -> None:
-        for name in names:
-            if not isinstance(name, str):
-                raise NetworkError(f"{what} of the model is not text ({name!r}); names must be UTF-8")
-
-    check("the name", model.graph.name)
-    for function in model.functions:
-        check("a function", function.domain, function.name, *function.input, *function.output)
-    for entry in (*model.opset_import, *(each for function in model.functions for each in function.opset_import)):
-        check("a domain", entry.domain)
-    parts = [model.graph, *(inner for node in all_nodes(model.graph.node) for _, inner in subgraphs(node))]
-    for graph in parts:
-        check("an initializer", *(each.name for each in graph.initializer))
-        check("an initializer", *(each.values.name for each in graph.sparse_initializer))
-        check("a tensor", *(each.name for each in (*graph.input, *graph.output, *graph.value_info)))
-    for node in all_nodes([*model.graph.node, *(node for function in model.functions for node in function.node)]):
-        check("an op_type", node.op_type)
-        check("a domain", node.domain)
-        check("a name", node.name)
-        check("an output", *node.output)
-        check("an input", *node.input)
-        check("an attribute", *(name for each in node.attribute for name in (each.name, each.ref_attr_name)))
 
 
 def _declared(info: ValueInfoProto) -> Declared | None:

@@ -1,0 +1,110 @@
+"""Feed the readers of ONNX models, `.pt2` archives and JSON with what coverage leads to; they read or refuse it.
+
+Usage: python tests/fuzz_readers.py {onnx,pt2,json} FOLDER [options of libFuzzer, such as -max_total_time=3600]. It
+needs atheris (``pip install atheris``). FOLDER keeps what was found interesting, and is filled first with small
+models. What is neither read nor refused by the reader's own error ends the run with a traceback, and its bytes are
+written.
+"""
+
+from __future__ import annotations
+
+import sys
+import tempfile
+import warnings
+from collections.abc import Callable, Iterator
+from contextlib import suppress
+from pathlib import Path
+from typing import Any
+
+import atheris
+
+with atheris.instrument_imports(include=["pooling"]):
+    from pooling.doctor import read
+    from pooling.doctor.analysis import coco
+    from pooling.doctor.network import NetworkError
+    from pooling.doctor.network.readers import exported
+    from pooling.validation.pooling_nodes import CannotRunError, read_pooling_nodes
+
+FILE = Path(tempfile.mkdtemp(), "file")
+
+
+def of_onnx(data: bytes) -> None:
+    """Read a model as the doctor and as the validator read it."""
+    path = FILE.with_suffix(".onnx")
+    path.write_bytes(data)
+    for reader, refusal in ((read, NetworkError), (read_pooling_nodes, CannotRunError)):
+        try:
+            reader(path)
+        except refusal as error:
+            assert str(error)  # noqa: PT017
+
+
+def of_archive(data: bytes) -> None:
+    """Read a program that torch exported."""
+    path = FILE.with_suffix(".pt2")
+    path.write_bytes(data)
+    try:
+        exported.load(str(path))
+    except NetworkError as error:
+        assert str(error)  # noqa: PT017
+
+
+def of_json(data: bytes) -> None:
+    """Read objects of a data set."""
+    with suppress(coco.MsgspecError, RecursionError, UnicodeDecodeError):
+        coco.instances(data)
+
+
+def models() -> Iterator[bytes]:
+    """Yield small models with poolings, functions and branches."""
+    from onnx import parser
+
+    for body in (
+        "y = MaxPool <kernel_shape = [3, 3], strides = [2, 2], pads = [1, 1, 1, 1], ceil_mode = 1> (x)",
+        'y = AveragePool <kernel_shape = [2, 2], auto_pad = "SAME_UPPER", count_include_pad = 1> (x)',
+        "y, i = MaxPool <kernel_shape = [2, 2], dilations = [2, 2], storage_order = 1> (x)",
+        "t = GlobalAveragePool (x) s = Shape (t) y = Reshape (t, s)",
+        "t = LpPool <kernel_shape = [2, 2], p = 3> (x) y = Relu (t)",
+        "a = Constant <value_ints = [2, 3]> () y = ReduceMean <keepdims = 1> (x, a)",
+        'y = Resize <mode = "nearest"> (x, , s)',
+    ):
+        inputs = "float[N, 3, 9, 9] x, float[4] s" if ", s)" in body and "Shape" not in body else "float[N, 3, 9, 9] x"
+        text = f'<ir_version: 8, opset_import: ["" : 18]> g ({inputs}) => (float[a, b, c, d] y) {{ {body} }}'
+        yield parser.parse_model(text).SerializeToString()
+
+
+def archives() -> Iterator[bytes]:
+    """Yield a small program."""
+    import torch
+
+    model = torch.nn.Sequential(torch.nn.MaxPool2d(2), torch.nn.AdaptiveAvgPool2d(3))
+    path = FILE.with_suffix(".pt2")
+    torch.export.save(torch.export.export(model, (torch.zeros(1, 2, 8, 8),)), path)
+    yield path.read_bytes()
+
+
+def annotations() -> Iterator[bytes]:
+    """Yield a data set."""
+    yield b'{"images": [{"id": 1, "width": 9, "height": 9}], "annotations": [{"image_id": 1, "bbox": [1, 2, 3, 4.5]}]}'
+
+
+KINDS: dict[str, tuple[Callable[[bytes], None], Callable[[], Iterator[bytes]]]] = {
+    "onnx": (of_onnx, models),
+    "pt2": (of_archive, archives),
+    "json": (of_json, annotations),
+}
+
+
+def main(kind: str, folder: str, *options: Any) -> None:
+    """Fuzz until libFuzzer ends."""
+    target, seeds = KINDS[kind]
+    warnings.simplefilter("ignore")
+    Path(folder).mkdir(parents=True, exist_ok=True)
+    for number, seed in enumerate(seeds()):
+        Path(folder, f"seed{number}").write_bytes(seed)
+    atheris.Setup([sys.argv[0], *options, folder], target)
+    atheris.Fuzz()
+
+
+if __name__ == "__main__":
+    main(*sys.argv[1:])

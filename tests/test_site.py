@@ -1,0 +1,337 @@
+"""The documentation site: its pages print what they show, its pictures are made, and no public name is missing.
+
+Sphinx is not needed here; `make site` builds the site with warnings as errors and checks its links.
+"""
+
+from __future__ import annotations
+
+import doctest
+import importlib
+import os
+import pkgutil
+import re
+import runpy
+import shlex
+import subprocess
+import sys
+from itertools import pairwise
+from pathlib import Path
+from types import ModuleType
+from typing import Any
+from xml.etree import ElementTree
+
+import numpy as np
+import pytest
+
+import pooling
+
+ROOT = Path(__file__).parent.parent
+DOCS = ROOT / "docs"
+FOLDERS = ("tutorials", "how-to", "reference", "explanation", "development")
+PAGES = sorted([DOCS / "index.md", *(page for folder in FOLDERS for page in (DOCS / folder).glob("*.md"))])
+EXAMPLES = sorted((DOCS / "examples").glob("plot_*.py"))
+WITHOUT_SNIPPETS = {
+    *(f"{folder}/index.md" for folder in FOLDERS),
+    "explanation/architecture.md",
+    "development/changes.md",
+    "development/contributing.md",
+    "development/security.md",
+}
+NEEDS = {
+    "tutorials/photograph-and-volume.md": ("matplotlib", "PIL"),
+    "tutorials/onnx-twin.md": ("onnx", "onnxruntime"),
+    "tutorials/runtimes.md": ("onnx", "onnxruntime"),
+}
+
+
+def name_of(page: Path) -> str:
+    return page.relative_to(DOCS).as_posix()
+
+
+def script(name: str) -> ModuleType:
+    """Import a script of docs/."""
+    sys.path.insert(0, str(DOCS))
+    try:
+        return importlib.import_module(name)
+    finally:
+        sys.path.pop(0)
+
+
+@pytest.mark.parametrize("page", PAGES, ids=name_of)
+def test_a_page_prints_what_it_shows(page: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.chdir(tmp_path)
+    for library in NEEDS.get(name_of(page), ()):
+        pytest.importorskip(library)
+    result = doctest.testfile(str(page), module_relative=False)
+    assert result.failed == 0
+    assert (result.attempted > 0) == (name_of(page) not in WITHOUT_SNIPPETS)
+
+
+def commands(page: Path) -> list[tuple[str, str]]:
+    """Return each command that a page shows with its output, and the output."""
+    found = []
+    for block in re.findall(r"```console\n(.*?)```", page.read_text(encoding="utf-8"), re.DOTALL):
+        for part in re.split(r"^\$ ", block, flags=re.MULTILINE)[1:]:
+            command, _, output = part.partition("\n")
+            found.append((command, output))
+    return found
+
+
+COMMANDS = [(page, *each) for page in PAGES for each in commands(page)]
+
+
+@pytest.mark.parametrize(("page", "command", "output"), COMMANDS, ids=[name_of(page) for page, _, _ in COMMANDS])
+def test_a_command_prints_what_stands_below_it(page: Path, command: str, output: str, tmp_path: Path) -> None:
+    pytest.importorskip("rich")
+    program, *arguments = shlex.split(command)
+    assert program == "pooling"
+    environment = {name: value for name, value in os.environ.items() if name not in ("FORCE_COLOR", "CLICOLOR_FORCE")}
+    done = subprocess.run(
+        [sys.executable, "-m", program, *arguments],
+        cwd=tmp_path,
+        env=environment | {"COLUMNS": "120", "NO_COLOR": "1"},
+        capture_output=True,
+        text=True,
+        encoding="utf-8",
+    )
+    assert done.returncode == 0, done.stderr
+    assert doctest.OutputChecker().check_output(output.rstrip(), done.stdout.rstrip(), doctest.ELLIPSIS), done.stdout
+
+
+def test_some_page_shows_a_command() -> None:
+    assert COMMANDS
+
+
+def test_a_fence_has_a_language_that_is_run_or_none() -> None:
+    # What is neither run above nor plain text would be a snippet that nobody runs.
+    for page in PAGES:
+        opened = re.findall(r"^(?:```|:::+)(\S*)[^\n]*$", page.read_text(encoding="utf-8"), re.MULTILINE)
+        assert {each for each in opened if each and each[0] != "{"} <= {"pycon", "console"}, page
+
+
+# ---------------------------------------------------------------------------------------------------------------------
+# What pooling is
+
+
+def test_the_figures_are_what_the_code_draws() -> None:
+    for name, text in script("make_textbook").figures().items():
+        assert (DOCS / "explanation" / name).read_text(encoding="utf-8") == text, "run `python docs/make_textbook.py`"
+
+
+def test_the_figures_have_the_numbers_of_textbooks() -> None:
+    textbook = script("make_textbook")
+    numbers = re.findall(r'class="n">([^<]+)<', textbook.maxima_and_means())
+    assert numbers[16:] == ["6", "8", "14", "16", "3.75", "4.5", "7.5", "8", "5.9375"]
+    assert textbook.output_sizes().count(">dropped<") == 1
+    aligned, beside = textbook.shares(8), textbook.shares(11)
+    assert [np.count_nonzero(level) for level in aligned] == [64, 16, 4, 1]
+    # Of rows and columns 11 to 18, five are in cells 8 to 15 and three in cells 16 to 23.
+    assert (64 * beside[-1][1:3, 1:3]).tolist() == [[25, 15], [15, 9]]
+    assert textbook.fields() == [(3, 2), (7, 4), (15, 8)]
+
+
+def test_the_table_of_sizes_is_right() -> None:
+    text = (DOCS / "explanation" / "what-pooling-is.md").read_text(encoding="utf-8")
+    rows = re.findall(r"^\| (\d), (\d), (\d)(, `ceil_mode`)? \| (\d+) \| (\d+) \|", text, re.MULTILINE)
+    assert len(rows) == 6
+    for kernel, stride, padding, ceil, *results in rows:
+        for size, result in zip((224, 7), results, strict=True):
+            whole, rest = divmod(size + 2 * int(padding) - int(kernel), int(stride))
+            assert int(result) == whole + 1 + (bool(ceil) and rest > 0)
+
+
+# ---------------------------------------------------------------------------------------------------------------------
+# The gallery
+
+
+@pytest.mark.parametrize("example", EXAMPLES, ids=lambda path: path.stem)
+def test_an_example_draws(example: Path) -> None:
+    pytest.importorskip("PIL")
+    matplotlib = pytest.importorskip("matplotlib")
+    matplotlib.use("Agg")
+    plt = importlib.import_module("matplotlib.pyplot")
+    plt.close("all")
+    runpy.run_path(str(example))
+    figures = [plt.figure(number) for number in plt.get_fignums()]
+    assert figures
+    for figure in figures:
+        axes = figure.get_axes()
+        assert all(axis.images or axis.lines or axis.collections for axis in axes)
+        figure.draw_without_rendering()
+    plt.close("all")
+
+
+def test_there_are_examples_enough_and_each_has_a_title() -> None:
+    assert len(EXAMPLES) >= 15
+    titles = []
+    for example in EXAMPLES:
+        title, line = re.match(r'"""\n(.+)\n(=+)\n\n\S', example.read_text(encoding="utf-8")).groups()  # type: ignore[union-attr]
+        assert len(line) == len(title)
+        titles.append(title)
+    assert len(set(titles)) == len(titles)
+
+
+# ---------------------------------------------------------------------------------------------------------------------
+# Flowcharts
+
+
+FLOWCHARTS = [
+    block
+    for page in sorted(DOCS.glob("*.md"))
+    for block in re.findall(r"```mermaid\n(.*?)```", page.read_text(encoding="utf-8"), re.DOTALL)
+]
+
+
+def test_every_flowchart_is_drawn_whole() -> None:
+    flowcharts = script("flowcharts")
+    assert len(FLOWCHARTS) > 40
+    for text in FLOWCHARTS:
+        chart = flowcharts.read(text)
+        drawn = ElementTree.fromstring(flowcharts.svg(text))
+        space = "{http://www.w3.org/2000/svg}"
+        assert sorted(each.text or "" for each in drawn.iter(f"{space}text")) == sorted(chart.labels.values())
+        arrows = [each for each in drawn.iter(f"{space}path") if each.get("class") == "arrow"]
+        assert len(arrows) == len(set(chart.arrows))
+
+
+def test_nodes_of_flowcharts_are_apart_and_arrows_lead_right() -> None:
+    flowcharts = script("flowcharts")
+    for text in FLOWCHARTS:
+        places, ways = flowcharts.laid_out(flowcharts.read(text))
+        stands = [(place.column, place.row) for place in places.values()]
+        assert len(stands) == len(set(stands))
+        for way in ways:
+            columns = [places[name].column for name in way]
+            assert columns == list(range(columns[0], columns[-1] + 1))
+            assert all(places[one].x + places[one].width < places[other].x for one, other in pairwise(way))
+
+
+def test_a_flowchart_that_is_not_understood_is_an_error() -> None:
+    read = script("flowcharts").read
+    with pytest.raises(ValueError) as error:
+        read("flowchart TD")
+    assert str(error.value) == "a flowchart from left to right begins with 'flowchart LR', not 'flowchart TD'"
+    with pytest.raises(ValueError) as error:
+        read("flowchart LR\n a -.-> b")
+    assert str(error.value) == "'a -.-> b' is neither a node nor an arrow of a flowchart"
+
+
+# ---------------------------------------------------------------------------------------------------------------------
+# The reference
+
+
+def test_every_public_name_is_on_one_page() -> None:
+    pages = list(script("make_reference").pages())
+    of_package = [name for page in pages if page.module == "pooling" for name in page.names]
+    assert sorted(of_package) == sorted(set(pooling.__all__) - {"__version__"})
+    assert len({page.name for page in pages}) == len(pages)
+    for page in pages:
+        listed = re.findall(r"^   (\w+)$", page.written(), re.MULTILINE)
+        modules = [name for name in page.names if page.kind(name) == "module"]
+        assert sorted(listed) == sorted(set(page.names) - {*page.constants, *modules}), page.name
+        assert all(f"``{name}``" in page.written() for name in page.constants)
+
+
+def test_every_module_with_names_of_its_own_has_a_page() -> None:
+    without = {"cli", "families", "layer", "maps", "reference"}
+    assert {name.partition(".")[0] for name in script("make_reference").MODULES} == pooling._MODULES - without
+
+
+def test_the_list_of_pages_is_that_of_the_files() -> None:
+    files = script("make_reference").written()
+    assert set(re.findall(r"^   ([\w-]+)$", files["index"], re.MULTILINE)) == set(files) - {"index"}
+
+
+# ---------------------------------------------------------------------------------------------------------------------
+# Pages and links
+
+
+def in_toctree(page: Path) -> set[Path]:
+    """Return the pages that a page lists."""
+    found = set()
+    for block in re.findall(r"```\{toctree\}\n(.*?)```", page.read_text(encoding="utf-8"), re.DOTALL):
+        for line in block.splitlines():
+            if line and not line.startswith(":"):
+                found.add((page.parent / f"{line}.md").resolve())
+    return found
+
+
+def test_every_page_is_in_one_list() -> None:
+    lists = [in_toctree(page) for page in PAGES]
+    listed = [page for each in lists for page in each if "generated" not in page.parts]
+    assert len(listed) == len(set(listed))
+    assert set(listed) == {*PAGES, *DOCS.glob("*.md")} - {DOCS / "index.md"}
+
+
+def places(page: Path) -> set[str]:
+    """Return the headings of a page as links name them."""
+    text = re.sub(r"```.*?```", "", page.read_text(encoding="utf-8"), flags=re.DOTALL)
+    return {
+        re.sub(r"[^\w -]", "", title.lower()).replace(" ", "-")
+        for title in re.findall(r"^#+ (.+)$", text, re.MULTILINE)
+    }
+
+
+@pytest.mark.parametrize("page", PAGES, ids=name_of)
+def test_links_work_where_the_repository_is_hosted(page: Path) -> None:
+    text = re.sub(r"```\w*\n.*?```", "", page.read_text(encoding="utf-8"), flags=re.DOTALL)
+    for link in re.findall(r"\]\(([^)]+)\)", text):
+        if "://" in link:
+            continue
+        path, _, place = link.partition("#")
+        target = page.parent / path if path else page
+        assert target.exists(), link
+        assert not place or place in places(target), link
+
+
+@pytest.mark.parametrize("page", PAGES, ids=name_of)
+def test_every_name_of_ours_on_a_page_is_there(page: Path) -> None:
+    for name in set(re.findall(r"`(pooling(?:\.[A-Za-z]\w*)+)", page.read_text(encoding="utf-8"))):
+        pkgutil.resolve_name(name)
+
+
+def test_the_front_page_has_the_figures_of_the_readme() -> None:
+    measured = re.search(
+        r"Over all (\d+) forward rows with a peer, the fastest of the other libraries takes ([\d.]+) times as long",
+        (ROOT / "README.md").read_text(encoding="utf-8"),
+    )
+    said = re.search(
+        r"Over (\d+) cases the fastest of the other\s+libraries takes ([\d.]+) times as long",
+        (DOCS / "index.md").read_text(encoding="utf-8"),
+    )
+    assert measured is not None
+    assert said is not None
+    assert said.groups() == measured.groups()
+
+
+GOOD = '<a href="b.html#there">b</a><img src="p.png"><a href="https://example.org/x">x</a><h1 id="top">a</h1>'
+
+
+@pytest.mark.parametrize(
+    ("more", "problem"),
+    [
+        ("", None),
+        ('<a href="c.html">c</a>', "a.html: c.html is not there"),
+        ('<a href="b.html#gone">b</a>', "a.html: b.html#gone has no such place"),
+        ('<a href="#gone">a</a>', "a.html: #gone has no such place"),
+        ('<a href="#top">a</a><a href="#">a</a><a href="?x=1">a</a>', None),
+        ('<a href="b.html#op=max&amp;at=3,3">b</a><a href="#size=8">a</a>', None),
+        ('<img src="q.png">', "a.html: q.png is not there"),
+        ('<script src="../outside.js"></script>', "a.html: ../outside.js leads out of the site"),
+        ('<link href="folder/" rel="next">', "a.html: folder/ is not there"),
+    ],
+)
+def test_links_are_checked(more: str, problem: str | None, tmp_path: Path, capsys: Any) -> None:
+    site = tmp_path / "site"
+    site.mkdir()
+    (site / "a.html").write_text(GOOD + more, encoding="utf-8")
+    (site / "b.html").write_text('<p id="there">', encoding="utf-8")
+    (site / "p.png").write_bytes(b"")
+    checker = script("check_links")
+    assert checker.check(site).broken == ([] if problem is None else [problem])
+    assert checker.main(str(site)) == (problem is not None)
+    assert "1 elsewhere" in capsys.readouterr().out
+
+
+def test_a_site_without_links_is_no_success(tmp_path: Path) -> None:
+    assert script("check_links").main(str(tmp_path)) == 1
