@@ -71,7 +71,8 @@ def coarsen(
     Notes
     -----
     A NaN makes its block NaN; ``nodata=numpy.nan`` leaves it out, as ``skipna`` does in xarray. Attributes such as
-    ``_FillValue`` are not read: give ``nodata=data.rio.nodata``, or open files with ``mask_and_scale``.
+    ``_FillValue`` are not read: give ``nodata=data.rio.nodata``, or open files with ``mask_and_scale``. Means of
+    integers have their dtype, rounded by `rounding`, where xarray gives float64: ``dtype=numpy.float64`` does here.
 
     Examples
     --------
@@ -148,7 +149,7 @@ def _settings_of_variables(
 
 def _has(dtype: np.dtype[Any], nodata: Any) -> bool:
     """Whether a number may be an element of some dtype."""
-    if dtype.kind in "mM":
+    if not isinstance(dtype, np.dtype) or dtype.kind in "mM":
         return False
     if dtype.kind not in "biu" or not isinstance(nodata, (int, float, np.number, np.bool_)):
         return True
@@ -254,15 +255,20 @@ def _variable(
     block = _block(variable, sizes)
     if all(size == 1 for size in block):
         return variable
-    if variable.dtype.kind in "mM" and settings["func"] in OF_TIMES and settings["nodata"] in (None, np.nan):
+    if _kind(variable) in "mM" and settings["func"] in OF_TIMES and settings["nodata"] in (None, np.nan):
         return _times(variable, block, {**settings, "dtype": None})
-    if variable.dtype.kind not in "biuf" and variable.dtype.name != "bfloat16":
+    if _kind(variable) not in "biuf" and variable.dtype.name != "bfloat16":
         raise type_error(
             FUNCTION,
             f"{name} has dtype {variable.dtype}, which has no {settings['func']}",
             remedy,
         )
     return xarray.Variable(variable.dims, _reduced(variable.data, block, settings, place), variable.attrs)
+
+
+def _kind(variable: Any) -> str:
+    """Return the letter of a dtype of NumPy; those of pandas, such as times of a zone, are objects."""
+    return variable.dtype.kind if isinstance(variable.dtype, np.dtype) else "O"
 
 
 OF_TIMES = ("mean", "min", "max", "median")
@@ -312,9 +318,9 @@ def _coordinate(variable: Any, name: str, sizes: Mapping[Hashable, int], func: s
         return kept.isel({name: slice(None, None, size) for name, size in zip(variable.dims, block, strict=True)})
     dtype = variable.dtype
     settings: dict[str, Any] = {"func": func, "edge": edge}
-    if dtype.kind in "mM" and func in OF_TIMES:
+    if _kind(variable) in "mM" and func in OF_TIMES:
         return _times(variable, block, settings)
-    if dtype.kind not in "biuf":
+    if _kind(variable) not in "biuf":
         raise type_error(
             FUNCTION,
             f"the coordinate {name} has dtype {dtype}, which has no {func}",

@@ -77,10 +77,13 @@ class Said:
     """Size of an element, where the middle of the first one lies, and in what; by letter, where it says so."""
     unread: str = ""
     """What of these cannot be read."""
+    palette: bool = False
+    """Whether elements are numbers of colours, whose order means nothing."""
 
     def of(self, letters: Sequence[str]) -> Said:
-        """Leave out what is said of axes that are called otherwise."""
+        """Leave out what is said of axes that are called otherwise; sizes of an axis that only the caller names stay."""
         same = {one for one, other in zip(self.axes, letters, strict=False) if one == other}
+        same |= set(letters) - set(self.axes)
         return replace(
             self,
             scale={letter: size for letter, size in self.scale.items() if letter in same},
@@ -238,6 +241,13 @@ def _refuse_address(path: str | os.PathLike[str], rule: str, remedy: str) -> Non
 
 def _of_npy(path: Path) -> Any:
     """Map a file of NumPy."""
+    with open(path, "rb") as file:
+        begins = file.read(6)
+    # NumPy takes what begins otherwise for a pickle, and an archive begins as a ZIP does.
+    if len(begins) == 6 and begins != np.lib.format.MAGIC_PREFIX and not begins.startswith(b"PK"):
+        raise value_error(
+            FUNCTION, f"{str(path)!r} is no file of numpy.save, whatever its name says", "save the array as .npy or .tif"
+        )
     has_objects = False
     with suppress(ValueError, EOFError), open(path, "rb") as file:
         version = np.lib.format.read_magic(file)
@@ -259,6 +269,8 @@ def _of_npy(path: Path) -> Any:
     return array
 
 
+PALETTE = 3
+"""PhotometricInterpretation of TIFFs whose elements are numbers of colours."""
 ADDED_PICTURES = {"thumbnail", "label", "macro"}
 """Names of the pictures that files of slide scanners have beside the image."""
 UNIT_WORDS = {
@@ -272,18 +284,18 @@ UNIT_WORDS = {
 
 def _said_by_tiff(file: Any, axes: str) -> Said:
     """Read what OME-TIFF and ImageJ say of elements; resolutions of other TIFFs are those of paper."""
+    palette = int(file.series[0].keyframe.photometric) == PALETTE
     with suppress(Exception):  # of any kind, by what is wrong with the text
         sizes, signs = _sizes_by_ome(file) if file.is_ome else _sizes_by_imagej(file) if file.is_imagej else ({}, {})
         known = {
             letter: UNIT_WORDS.get(sign, sign if sign in UNIT_WORDS.values() else "")
             for letter, sign in signs.items()
-            if letter in axes
         }
         units = {letter: unit for letter, unit in known.items() if unit}
         scale = {letter: float(sizes[letter]) for letter in units}
         if all(0 < size < math.inf for size in scale.values()):
-            return Said(axes, scale, {}, units)
-    return Said(axes)
+            return Said(axes, scale, {}, units, palette=palette)
+    return Said(axes, palette=palette)
 
 
 def _sizes_by_ome(file: Any) -> tuple[dict[str, Any], dict[str, str]]:
@@ -381,6 +393,12 @@ def _named_dimensions(array: Any) -> str:
 def _arranged(array: Any, axes: Any, said: Said, place: Path | None) -> Source:
     """Put the axes of a source in the order of OME-Zarr."""
     letters, says = axes, said.axes
+    if not 2 <= len(array.shape) <= 5:
+        raise value_error(
+            FUNCTION,
+            f"an image of OME-Zarr has 2 to 5 axes, and the source has {len(array.shape)}: {tuple(array.shape)}",
+            "take one image of it" if array.shape[5:] else "use pooling.pyramid for what is no image",
+        )
     if axes is None:
         letters = says
         if not says or any(letter not in KINDS for letter in says) or len(set(says)) < len(says):
@@ -1120,6 +1138,13 @@ def _image(
             FUNCTION,
             f"of {dtype} gives {call.dtype.name}, and the levels of an image have one dtype",
             f"convert the source to {call.dtype.name}, or use another func",
+            argument=("func", func),
+        )
+    if source.said.palette and call.reduction.name not in ("mode", "first"):
+        raise value_error(
+            FUNCTION,
+            f"elements of the source are numbers of a palette's colours, of which there is no {call.reduction.name}",
+            "use func='mode' or 'first', or save it in RGB",
             argument=("func", func),
         )
     reduction |= {"func": call.reduction.name, "nodata": call.nodata}

@@ -251,6 +251,31 @@ def test_sources_that_are_cut_off(tmp_path):
     with pytest.raises(ValueError) as caught:
         write_multiscales(tmp_path / "c.npy", tmp_path / "out.zarr", axes="zyx")
     assert "c.npy' is cut off, or no array" in str(caught.value)
+    (tmp_path / "d.npy").write_text("1 2 3 4\n5 6 7 8\n")
+    with pytest.raises(ValueError, match=r"d\.npy' is no file of numpy\.save, whatever its name says; save") as caught:
+        write_multiscales(tmp_path / "d.npy", tmp_path / "out.zarr", axes="yx")
+    assert "pickle" not in str(caught.value)
+
+
+@pytest.mark.parametrize("shape", [(), (7,), (2, 2, 2, 2, 2, 2)])
+def test_an_image_has_two_to_five_axes(tmp_path, shape):
+    with pytest.raises(ValueError, match=f"has 2 to 5 axes, and the source has {len(shape)}: "):
+        write_multiscales(np.zeros(shape, np.uint8), tmp_path / "a.zarr")
+    assert not os.listdir(tmp_path)
+
+
+def test_numbers_of_colours_have_no_mean(tmp_path):
+    tifffile = pytest.importorskip("tifffile")
+    array = volume((40, 50), "uint8")
+    colours = np.zeros((3, 256), np.uint16)
+    colours[:] = np.arange(256) * 257
+    tifffile.imwrite(tmp_path / "a.tif", array, photometric="palette", colormap=colours)
+    for func in ("mean", "min", "median"):
+        with pytest.raises(ValueError, match=f"numbers of a palette's colours, of which there is no {func}"):
+            write_multiscales(tmp_path / "a.tif", tmp_path / "a.zarr", func=func, levels=1)
+    assert os.listdir(tmp_path) == ["a.tif"]
+    made = write_multiscales(tmp_path / "a.tif", tmp_path / "a.zarr", func="mode", levels=1)
+    np.testing.assert_array_equal(levels_of(made)[1], pooling.block_reduce(array, 2, "mode"))
 
 
 # ---------------------------------------------------------------------------------------------------------------------
@@ -613,7 +638,12 @@ def test_the_command(tmp_path, capsys):
         (["--func", "modus"], "--func modus must be one of"),
         (["--factors", "z=0"], "--factors z=0 must be at least 1, not 0 for 'z'"),
         (["--scale", "1,0,0.5"], "--scale 1,0,0.5 must be finite and above 0"),
-        (["--memory", "nan"], "--memory nan must be a number of GiB, such as 0.5"),
+        (["--memory", "nan"], "argument --memory: 'nan' must be a number of GiB, such as 0.5, or such as 512MiB"),
+        (["--memory", "12 parsecs"], "argument --memory: '12 parsecs' must be a number of GiB"),
+        (["--factors", "two"], "argument --factors: 'two' must be a number, one for each axis with commas between"),
+        (["--factors", "1.5"], "argument --factors: '1.5' must be whole numbers, such as 2 or z=1,y=2,x=2"),
+        (["--factors", "2x2"], "--factors 2,2 "),
+        (["--exact"], "--exact is for modes and medians; levels of func='mean' are exact"),
         (["--figure", "levels.txt"], "--figure levels.txt must end in .png, .svg or .pdf"),
         (["--figure", "no/levels.png"], "--figure no/levels.png: there is no folder no"),
     ],
@@ -624,6 +654,16 @@ def test_the_command_refuses(tmp_path, monkeypatch, capsys, arguments, sentence)
     assert cli.main(["pyramid", "a.npy", "a.zarr", "--axes", "zyx", *arguments]) == 2
     assert capsys.readouterr().err.startswith(f"pooling pyramid: {sentence}")
     assert os.listdir() == ["a.npy"]
+
+
+def test_the_command_takes_what_people_write(tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    array = volume((8, 50, 60), "uint8")
+    np.save("a.npy", array)
+    assert cli.main(["pyramid", "a.npy", "a.zarr", "--axes", "z,y,x", "--factors", "1x2x2", "--memory", "64MB"]) == 0
+    assert cli.main(["pyramid", "a.npy", "b.zarr", "--axes", "ZYX", "--factors", "1,2,2", "--memory", "0.0625"]) == 0
+    for one, other in zip(levels_of(Path("a.zarr")), levels_of(Path("b.zarr")), strict=True):
+        np.testing.assert_array_equal(one, other)
 
 
 def test_the_command_is_ended_and_goes_on(tmp_path):
@@ -879,6 +919,13 @@ def test_sizes_of_elements_in_tiffs(tmp_path):
     tifffile.imwrite(tmp_path / "b.tif", array, imagej=True, resolution=(4, 5), metadata=facts)
     made = write_multiscales(tmp_path / "b.tif", tmp_path / "b.zarr", levels=1)
     assert placed(made)[:2] == (dict.fromkeys("zyx", "micrometer"), {"z": 2.0, "y": 0.2, "x": 0.25})
+    # A stack whose slices are called times by its program, and a depth by the caller.
+    facts["axes"] = "TYX"
+    tifffile.imwrite(tmp_path / "t.tif", array, imagej=True, resolution=(4, 5), metadata=facts)
+    made = write_multiscales(tmp_path / "t.tif", tmp_path / "t.zarr", levels=1, axes="zyx")
+    assert placed(made)[:2] == (dict.fromkeys("zyx", "micrometer"), {"z": 2.0, "y": 0.2, "x": 0.25})
+    made = write_multiscales(tmp_path / "t.tif", tmp_path / "u.zarr", levels=1)
+    assert placed(made)[:2] == (dict.fromkeys("yx", "micrometer"), {"t": 1.0, "y": 0.2, "x": 0.25})
     # Dots per inch say how large it is on paper.
     tifffile.imwrite(tmp_path / "c.tif", array[0], resolution=(72, 72), metadata={"axes": "YX"})
     made = write_multiscales(tmp_path / "c.tif", tmp_path / "c.zarr", levels=1)

@@ -176,6 +176,22 @@ def test_times_are_reduced_as_data_too():
         coarsen(data.to_dataset(), {"x": 2}, "std")
 
 
+def test_dtypes_of_pandas_are_no_numbers():
+    """Times of a zone have the kind of times, and integers with gaps that of integers; NumPy knows neither."""
+    pandas = pytest.importorskip("pandas")
+    times = pandas.date_range("2026-01-01", periods=4, tz="Europe/Berlin")
+    data = xarray.DataArray(np.arange(4.0), {"x": times}, "x")
+    with pytest.raises(TypeError, match=r"the coordinate x has dtype .*, which has no mean; use coord_func={'x': 'fir"):
+        coarsen(data, {"x": 2})
+    made = coarsen(data, {"x": 2}, coord_func="first")
+    np.testing.assert_array_equal(made, [0.5, 2.5])
+    assert made.indexes["x"].equals(times[::2])
+    gaps = pandas.array([1, None, 3, 4], dtype="Int64")
+    for nodata in (None, 3):
+        with pytest.raises(TypeError, match=r"n has dtype Int64, which has no mean; leave it out"):
+            coarsen(xarray.Dataset({"n": ("x", gaps)}), {"x": 2}, nodata=nodata)
+
+
 def test_indices_of_several_levels_keep_their_first_elements():
     data = xarray.DataArray(np.arange(12.0).reshape(3, 4), {"a": list("abc"), "b": [1, 2, 3, 4]}, ("a", "b"))
     stacked = data.stack(p=("a", "b"))

@@ -34,8 +34,9 @@ def add(commands: Any) -> None:
     pyramid.add_argument("source", metavar="SOURCE", help="a file .npy or .tif, or a folder of Zarr")
     pyramid.add_argument("target", metavar="TARGET.zarr", type=output_file, help="the folder to write")
     pyramid.add_argument(
-        "--axes", metavar="zyx", help="a letter for each axis of SOURCE: t, c, z, y, x (default: as SOURCE names them)"
-    )
+        "--axes", type=_letters, metavar="zyx",
+        help="a letter for each axis of SOURCE: t, c, z, y, x (default: as SOURCE names them)",
+    )  # fmt: skip
     pyramid.add_argument(
         "--func",
         default="mean",
@@ -67,8 +68,9 @@ def add(commands: Any) -> None:
     pyramid.add_argument("--name", metavar="NAME", help="of the image (default: that of the folder)")
     pyramid.add_argument("--ome-version", choices=("0.5", "0.4"), default="0.5", help="0.5: Zarr v3; 0.4: Zarr v2")
     pyramid.add_argument(
-        "--memory", type=float, default=0.125, metavar="GIB", help="of SOURCE that is held at a time (default: 0.125)"
-    )
+        "--memory", type=_bytes, default=_bytes("128MiB"), metavar="128MiB",
+        help="of SOURCE that is held at a time, a number of GiB or with a unit (default: 128MiB)",
+    )  # fmt: skip
     pyramid.add_argument("--overwrite", action="store_true", help="replace TARGET.zarr, when the new one is whole")
     pyramid.add_argument("--figure", type=output_file, metavar="FILE.png|svg|pdf", help="draw the levels into FILE")
 
@@ -81,24 +83,45 @@ def _number(text: str) -> int | float:
         raise argparse.ArgumentTypeError(f"{text!r} must be a number, or nan") from None
 
 
-def _reals(text: str) -> float | list[float] | dict[str, float]:
-    """Read one number, several with commas between them, or those of letters."""
-    parts = [part.strip() for part in text.split(",")]
+UNITS_OF_MEMORY = {"": 30, "k": 10, "m": 20, "g": 30, "t": 40}
+
+
+def _bytes(text: str) -> int:
+    """Read an amount of memory: GiB, or what its unit says; as a thousand or 1024, which is the same here."""
+    found = re.fullmatch(r"(\d+\.?\d*|\.\d+)\s*(?:([kmgt])(?:i?b)?)?", text.strip().lower(), re.ASCII)
+    amount = float(found[1]) * 2.0 ** UNITS_OF_MEMORY[found[2] or ""] if found else 0.0
+    if not 0 < amount < 2.0**50:
+        raise argparse.ArgumentTypeError(f"{text!r} must be a number of GiB, such as 0.5, or such as 512MiB")
+    return max(1 << 16, int(amount))
+
+
+def _letters(text: str) -> str:
+    """Read the letters of axes; signs between them are left out."""
+    return re.sub(r"[\s,;]+", "", text)
+
+
+def _reals(text: str, example: str = "z=4,y=0.5,x=0.5") -> float | list[float] | dict[str, float]:
+    """Read one number, several with commas between them or such as 1x2x2, or those of letters."""
+    separated = re.sub(r"(?<=\d)\s*[x×]\s*(?=\d)", ",", text)
+    parts = [part.strip() for part in separated.split(",")]
     try:
         if all("=" in part for part in parts):
             return {part.partition("=")[0].strip().lower(): float(part.partition("=")[2]) for part in parts}
         numbers = [float(part) for part in parts]
     except ValueError:
-        raise argparse.ArgumentTypeError(f"{text!r} must be a number, or such as z=4,y=0.5,x=0.5") from None
+        raise argparse.ArgumentTypeError(
+            f"{text!r} must be a number, one for each axis with commas between them, or such as {example}"
+        ) from None
     return numbers[0] if len(numbers) == 1 else numbers
 
 
 def _numbers(text: str) -> Any:
     """Read the same of whole numbers."""
-    found = _reals(text)
+    example = "z=1,y=2,x=2"
+    found = _reals(text, example)
     every = [found] if isinstance(found, float) else list(found.values()) if isinstance(found, dict) else found
     if not all(math.isfinite(number) and number == int(number) for number in every):
-        raise argparse.ArgumentTypeError(f"{text!r} must be a whole number, or such as z=1,y=2,x=2")
+        raise argparse.ArgumentTypeError(f"{text!r} must be whole numbers, such as 2 or {example}")
     if isinstance(found, float):
         return int(found)
     return (
@@ -135,7 +158,7 @@ def _run(options: argparse.Namespace) -> int:
                 units=options.units,
                 name=options.name,
                 ome_version=options.ome_version,
-                memory=_bytes(options.memory),
+                memory=options.memory,
                 overwrite=options.overwrite,
                 progress=progress,
             )
@@ -173,7 +196,9 @@ def _run(options: argparse.Namespace) -> int:
 
 
 def _typed(value: Any) -> str:
-    """Return the value of an option as it is typed."""
+    """Return the value of an option as it is typed; nothing for one that has none."""
+    if value is True:
+        return ""
     if isinstance(value, dict):
         return ",".join(f"{name}={_typed(entry)}" for name, entry in value.items())
     if isinstance(value, list):
@@ -184,15 +209,8 @@ def _typed(value: Any) -> str:
 def _said(error: Exception, options: argparse.Namespace) -> str:
     """Return what an error says, in the words of the command."""
     fields = refusal_of(error)
-    rule, remedy = (text.replace("overwrite=True", "--overwrite") for text in (fields.rule, fields.remedy))
+    rule, remedy = (re.sub(r"\b(overwrite|exact)=True", r"--\1", text) for text in (fields.rule, fields.remedy))
     if fields.argument:
-        rule = (
-            f"--{fields.argument.replace('_', '-')} {_typed(vars(options).get(fields.argument, fields.written))} {rule}"
-        )
+        typed = _typed(vars(options).get(fields.argument, fields.written))
+        rule = f"--{fields.argument.replace('_', '-')}{typed and ' '}{typed} {rule}"
     return str(replace(fields, function="", rule=rule, remedy=remedy, argument="", written=""))
-
-
-def _bytes(gibibytes: float) -> int:
-    if not (math.isfinite(gibibytes) and 0 < gibibytes < 2**20):
-        raise RefusedError(f"--memory {gibibytes:g} must be a number of GiB, such as 0.5")
-    return max(1 << 16, int(gibibytes * 2**30))

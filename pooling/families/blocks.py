@@ -48,9 +48,15 @@ def reduction_named(function: str, func: Any) -> BlockReduction:
     """Return the row of the table."""
     if callable(func):
         # As scikit-image and astropy have it.
-        name = str(getattr(func, "__name__", "")).removeprefix("nan")
+        called = str(getattr(func, "__name__", ""))
+        name = called.removeprefix("nan")
         name = {"amax": "max", "amin": "min", "average": "mean", "ptp": "range"}.get(name, name)
-        remedy = f"write func={name!r}" if name in BLOCK_REDUCTIONS else f"use one of {', '.join(BLOCK_REDUCTIONS)}"
+        leaving_out = ", nodata=numpy.nan" if called.startswith("nan") else ""
+        remedy = (
+            f"write func={name!r}{leaving_out}"
+            if name in BLOCK_REDUCTIONS
+            else f"use one of {', '.join(BLOCK_REDUCTIONS)}"
+        )
         raise type_error(function, "must be a word, not a function", remedy, argument=("func", func))
     return BLOCK_REDUCTIONS[word(function, "func", func, tuple(BLOCK_REDUCTIONS))]
 
