@@ -1,5 +1,5 @@
 # cython: language_level=3, boundscheck=False, wraparound=False, cdivision=True, initializedcheck=False
-# cython: emit_code_comments=False
+# cython: emit_code_comments=False, freethreading_compatible=True
 """What kernels of all levels share, whatever the processor: this module is compiled without instruction-set flags, so
 that importing it is always safe, and what this processor can run is asked here first.
 """
@@ -83,7 +83,9 @@ def compiler():
 cdef extern from "c/signals.h" nogil:
     const char* POOLING_THREADING
     const int POOLING_MOST_THREADS
-    unsigned long main_thread "pooling_main_thread"
+    ptrdiff_t main_thread "pooling_main_thread"
+    ptrdiff_t load "pooling_load" (ptrdiff_t* at)
+    void store "pooling_store" (ptrdiff_t* at, ptrdiff_t value)
     ptrdiff_t slot_bytes "pooling_stride" (ptrdiff_t nbytes)
     void keep_workers_of_team "pooling_keep_workers" (ptrdiff_t workers)
     ptrdiff_t count_workers_of_team "pooling_count_workers" ()
@@ -139,6 +141,7 @@ cdef ptrdiff_t share(
 
 # "team", "openmp", or "none" where the compiler has neither atomic operations nor OpenMP.
 THREADING = (<bytes> POOLING_THREADING).decode("ascii")
+# It is read by every call while another thread may set it, as `serial_bytes` and `main_thread` are.
 cdef ptrdiff_t default_threads = 1
 # What the calls of a family move at least where more than one thread does them; for all of them it is `serial_bytes`
 # where that is not negative.
@@ -154,15 +157,14 @@ THREADS_HERE = ContextVar("pooling_threads", default=None)
 
 def set_default_threads(ptrdiff_t threads):
     """Set the number of threads for whoever asks for no other."""
-    global default_threads
-    default_threads = threads
+    store(&default_threads, threads)
 
 
 def set_serial_bytes(ptrdiff_t nbytes):
     """Let calls run on one thread that move fewer bytes than this, or than their own limits where it is negative;
     return what it was before."""
-    global serial_bytes
-    before, serial_bytes = serial_bytes, nbytes
+    cdef ptrdiff_t before = load(&serial_bytes)
+    store(&serial_bytes, nbytes)
     return before
 
 
@@ -170,12 +172,12 @@ cpdef ptrdiff_t get_num_threads() except -1:
     """Return the number of threads that a large call would use here and now."""
     if THREADING == "none":
         return 1
-    return THREADS_HERE.get() or default_threads
+    return THREADS_HERE.get() or load(&default_threads)
 
 
 cpdef ptrdiff_t threads_for(ptrdiff_t nbytes, str family="copy") except -1:
     """Return the number of threads for a call of a family of `LEAST` that moves so many bytes."""
-    cdef ptrdiff_t least = serial_bytes
+    cdef ptrdiff_t least = load(&serial_bytes)
     if least < 0:
         least = LEAST[family]
     return 1 if nbytes < least else get_num_threads()
@@ -194,8 +196,7 @@ def count_workers():
 
 def answer_signals_in(unsigned long thread):
     """Say in which thread, by its `threading.get_ident`, Python answers signals: long calls there look for them."""
-    global main_thread
-    main_thread = thread
+    store(&main_thread, <ptrdiff_t> thread)
 
 
 @cython.final
@@ -604,7 +605,7 @@ cdef object FALSE = object()
 cdef frozenset NUMPY_INTEGERS = frozenset([numpy_dtype(code).type for code in "bBhHiIlLqQ"])
 
 
-cdef bint all_integers(entries):
+cdef bint all_integers(tuple entries):
     for entry in entries:
         if type(entry) is not int:
             return False
@@ -624,9 +625,9 @@ cdef object token(value, ptrdiff_t depth):
         # For a dictionary True is 1.
         return TRUE if value else FALSE
     if (kind is tuple or kind is list) and depth < 2:
-        if all_integers(value):
-            return tuple(value)
-        return tuple([token(entry, depth + 1) for entry in value])
+        # First, since another thread may change a list.
+        entries = tuple(value)
+        return entries if all_integers(entries) else tuple([token(entry, depth + 1) for entry in entries])
     if kind is float:
         # For a dictionary 1.0 is 1, too.
         return kind, value
@@ -812,7 +813,9 @@ cdef dict WAYS = {"scatter": SCATTERS, "spread": SPREADS, "gather": GATHERS}
 cdef class Runner:
     """Runs a resolved call; each level has a class of its own, which knows its kernels.
 
-    Plans are asked of the call, which lays them, when they are first run.
+    Plans are asked of the call, which lays them, when they are first run. Where there is no lock of the interpreter,
+    that is done under the lock of this object, and whether it was done is asked under it, too: what is seen then is all
+    of what one thread has set. Asking the call may let go of the lock, so a second thread may have been faster.
 
     Parameters
     ----------
@@ -852,21 +855,50 @@ cdef class Runner:
         raise NotImplementedError
 
     cdef int lay_pool(self) except -1:
-        if self.plan is None:
-            plan, self.reducer, self.kind, self.rounding = self.call.loops
-            self.work = work_of(&(<Plan> plan).plan, self.read, self.written, self.dtype.itemsize)
-            # Last, since another thread takes it for all of them.
-            self.plan = plan
+        cdef Plan plan
+        cdef int reducer, kind, rounding
+        with cython.critical_section(self):
+            if self.plan is None:
+                plan, reducer, kind, rounding = self.call.loops
+                if self.plan is None:
+                    self.work = work_of(&plan.plan, self.read, self.written, self.dtype.itemsize)
+                    self.reducer, self.kind, self.rounding = reducer, kind, rounding
+                    self.plan = plan
         return 0
 
     cdef ptrdiff_t threads_of_find(self) except -1:
         return threads_for(self.read + self.written + self.indexed, "indices")
 
     cdef int lay_find(self) except -1:
-        if self.index_plan is None:
-            plan, self.reducer, self.kind = self.call.index_loops
-            self.index_plan = plan
+        cdef Plan plan
+        cdef int reducer, kind
+        with cython.critical_section(self):
+            if self.index_plan is None:
+                plan, reducer, kind = self.call.index_loops
+                if self.index_plan is None:
+                    self.reducer, self.kind = reducer, kind
+                    self.index_plan = plan
         return 0
+
+    cdef bint lay_gradient(self) except -1:
+        """Return whether kernels make gradients of this call; Python makes the others, a part at a time."""
+        cdef Plan plan
+        cdef int reducer, kind, gradient_kind, way
+        cdef bint finds_first
+        with cython.critical_section(self):
+            if self.gradient_plan is None and not self.in_parts:
+                loops = self.call.gradient_loops
+                if loops is None:
+                    self.in_parts = True
+                    return False
+                name, plan, reducer, kind, gradient_kind, divides = loops
+                way = WAYS[name]
+                finds_first = way == SCATTERS and self.call.finds_first
+                if self.gradient_plan is None:
+                    self.way, self.finds_first, self.divides = way, finds_first, divides
+                    self.reducer, self.kind, self.gradient_kind = reducer, kind, gradient_kind
+                    self.gradient_plan = plan
+            return not self.in_parts
 
     cdef bint is_native(self, array):
         dtype = array.dtype
@@ -961,18 +993,8 @@ cdef class Runner:
         cdef memory_t gradient, source, places, target
         cdef const int64_t* given = NULL
         cdef ptrdiff_t bad, threads
-        if self.gradient_plan is None:
-            if self.in_parts:
-                return None
-            loops = self.call.gradient_loops
-            if loops is None:
-                self.in_parts = True
-                return None
-            way, plan, self.reducer, self.kind, self.gradient_kind, self.divides = loops
-            self.way = WAYS[way]
-            self.finds_first = self.way == SCATTERS and self.call.finds_first
-            # Last, since another thread takes it for all of them.
-            self.gradient_plan = plan
+        if not self.lay_gradient():
+            return None
         if not self.is_native(grad_output) or not lies_ready(
             grad_output, self.written, self.alignment, self.output_shape, &gradient
         ):

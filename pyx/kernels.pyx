@@ -1,5 +1,5 @@
 # cython: language_level=3, boundscheck=False, wraparound=False, cdivision=True, initializedcheck=False
-# cython: emit_code_comments=False
+# cython: emit_code_comments=False, freethreading_compatible=True
 """All kernels, compiled once for every instruction-set level.
 
 Arrays come in as contiguous buffers whose meaning a `Plan` tells; every check of arguments has been made in Python, but

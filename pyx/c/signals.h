@@ -6,12 +6,13 @@
 #include "team.h"
 
 /* The thread in which Python answers signals, or 0 where nobody told. */
-static unsigned long pooling_main_thread = 0;
+static ptrdiff_t pooling_main_thread = 0;
 
 static int pooling_answer_signals(void *context) {
     PyThreadState **state = (PyThreadState **) context;
+    unsigned long answering = (unsigned long) pooling_load(&pooling_main_thread);
     int stop;
-    if (pooling_main_thread && pooling_main_thread != PyThread_get_thread_ident()) return 0;
+    if (answering && answering != PyThread_get_thread_ident()) return 0;
     PyEval_RestoreThread(*state);
     stop = PyErr_CheckSignals() != 0;
     *state = PyEval_SaveThread();

@@ -317,6 +317,7 @@ cdef class Runner:
     cdef int find_maps(self, const maps_t* maps, char* dst, int64_t* indices, ptrdiff_t threads) except -1
     cdef int lay_pool(self) except -1
     cdef int lay_find(self) except -1
+    cdef bint lay_gradient(self) except -1
     cdef ptrdiff_t threads_of_find(self) except -1
     cdef bint is_native(self, array)
     cdef object target(self, out, tuple shape, ptrdiff_t nbytes, memory_t* memory)
