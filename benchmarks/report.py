@@ -465,7 +465,8 @@ def _draw_sizes(axes: Axes, results: Results, threads: int, names: Sequence[str]
 
 
 def write(results: Results, root: Path = ROOT) -> None:
-    """Write README.md (between its two comments), docs/benchmarks.md and docs/benchmarks.svg under `root`."""
+    """Write README.md (between its two comments), docs/benchmarks.md, docs/benchmarks.svg and a sentence of docs/index.md
+    under `root`."""
     import matplotlib
 
     readme = root / "README.md"
@@ -479,6 +480,20 @@ def write(results: Results, root: Path = ROOT) -> None:
         figure(results).savefig(root / "docs" / "benchmarks.svg", metadata={"Date": None, "Creator": None})
     (root / "docs" / "benchmarks.md").write_text(page(results), encoding="utf-8")
     readme.write_text(pattern.sub(lambda _: section, text), encoding="utf-8")
+    _write_front_page(root / "docs" / "index.md", section)
+
+
+def _write_front_page(file: Path, section: str) -> None:
+    """Put the figures of README's section into the sentence of the site's front page, where there is one."""
+    found = re.search(r"Over all (\d+) forward rows with a peer, .*? takes ([\d.]+) times as long", section)
+    if found is None or not file.exists():
+        return
+    sentence = r"Over \d+ cases the fastest of the other libraries takes [\d.]+ times as long"
+    new = f"Over {found[1]} cases the fastest of the other libraries takes {found[2]} times as long"
+    text, count = re.subn(sentence, new, file.read_text(encoding="utf-8"))
+    if count != 1:
+        raise ValueError(f"write: {file} must hold one sentence {sentence}")
+    file.write_text(text, encoding="utf-8")
 
 
 def main(command_line: Sequence[str] | None = None) -> int:
