@@ -1,18 +1,22 @@
 """Feed the readers of ONNX models, `.pt2` archives and JSON with what coverage leads to; they read or refuse it.
 
-Usage: python tests/fuzz_readers.py {onnx,pt2,json} FOLDER [options of libFuzzer, such as -max_total_time=3600]. It
-needs atheris (``pip install atheris``). FOLDER keeps what was found interesting, and is filled first with small
+Usage: python tests/fuzz_readers.py {onnx,pt2,program,json} FOLDER [options of libFuzzer, such as -max_total_time=3600]. It
+needs atheris (``pip install atheris``). "program" is what an archive says of its program, in an archive that is otherwise
+whole: most damage to an archive is noticed by its checksums. FOLDER keeps what was found interesting, and is filled first with small
 models. What is neither read nor refused by the reader's own error ends the run with a traceback, and its bytes are
 written.
 """
 
 from __future__ import annotations
 
+import io
 import sys
 import tempfile
 import warnings
+import zipfile
 from collections.abc import Callable, Iterator
 from contextlib import suppress
+from functools import cache
 from pathlib import Path
 from typing import Any
 
@@ -49,6 +53,19 @@ def of_archive(data: bytes) -> None:
         assert str(error)  # noqa: PT017
 
 
+PROGRAM = "/models/model.json"
+
+
+def of_program(data: bytes) -> None:
+    """Read a program whose description is changed, in an archive with right checksums."""
+    whole = zipfile.ZipFile(io.BytesIO(whole_archive()))
+    changed = io.BytesIO()
+    with zipfile.ZipFile(changed, "w") as archive:
+        for name in whole.namelist():
+            archive.writestr(name, data if name.endswith(PROGRAM) else whole.read(name))
+    of_archive(changed.getvalue())
+
+
 def of_json(data: bytes) -> None:
     """Read objects of a data set."""
     with suppress(coco.MsgspecError, RecursionError, UnicodeDecodeError):
@@ -73,14 +90,26 @@ def models() -> Iterator[bytes]:
         yield parser.parse_model(text).SerializeToString()
 
 
-def archives() -> Iterator[bytes]:
-    """Yield a small program."""
+@cache
+def whole_archive() -> bytes:
+    """Return a small program."""
     import torch
 
     model = torch.nn.Sequential(torch.nn.MaxPool2d(2), torch.nn.AdaptiveAvgPool2d(3))
     path = FILE.with_suffix(".pt2")
     torch.export.save(torch.export.export(model, (torch.zeros(1, 2, 8, 8),)), path)
-    yield path.read_bytes()
+    return path.read_bytes()
+
+
+def archives() -> Iterator[bytes]:
+    """Yield that program."""
+    yield whole_archive()
+
+
+def programs() -> Iterator[bytes]:
+    """Yield its description."""
+    archive = zipfile.ZipFile(io.BytesIO(whole_archive()))
+    yield from (archive.read(name) for name in archive.namelist() if name.endswith(PROGRAM))
 
 
 def annotations() -> Iterator[bytes]:
@@ -91,6 +120,7 @@ def annotations() -> Iterator[bytes]:
 KINDS: dict[str, tuple[Callable[[bytes], None], Callable[[], Iterator[bytes]]]] = {
     "onnx": (of_onnx, models),
     "pt2": (of_archive, archives),
+    "program": (of_program, programs),
     "json": (of_json, annotations),
 }
 
