@@ -465,8 +465,7 @@ def _draw_sizes(axes: Axes, results: Results, threads: int, names: Sequence[str]
 
 
 def write(results: Results, root: Path = ROOT) -> None:
-    """Write README.md (between its two comments), docs/benchmarks.md, docs/benchmarks.svg and a sentence of docs/index.md
-    under `root`."""
+    """Write README.md (between its two comments), docs/benchmarks.md and .svg, and a sentence of docs/index.md."""
     import matplotlib
 
     readme = root / "README.md"

@@ -81,7 +81,7 @@ class Said:
     """Whether elements are numbers of colours, whose order means nothing."""
 
     def of(self, letters: Sequence[str]) -> Said:
-        """Leave out what is said of axes that are called otherwise; sizes of an axis that only the caller names stay."""
+        """Leave out what is said of axes that are called otherwise, but not of one that only the caller names."""
         same = {one for one, other in zip(self.axes, letters, strict=False) if one == other}
         same |= set(letters) - set(self.axes)
         return replace(
@@ -246,7 +246,9 @@ def _of_npy(path: Path) -> Any:
     # NumPy takes what begins otherwise for a pickle, and an archive begins as a ZIP does.
     if len(begins) == 6 and begins != np.lib.format.MAGIC_PREFIX and not begins.startswith(b"PK"):
         raise value_error(
-            FUNCTION, f"{str(path)!r} is no file of numpy.save, whatever its name says", "save the array as .npy or .tif"
+            FUNCTION,
+            f"{str(path)!r} is no file of numpy.save, whatever its name says",
+            "save the array as .npy or .tif",
         )
     has_objects = False
     with suppress(ValueError, EOFError), open(path, "rb") as file:

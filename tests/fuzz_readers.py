@@ -1,10 +1,10 @@
 """Feed the readers of ONNX models, `.pt2` archives and JSON with what coverage leads to; they read or refuse it.
 
-Usage: python tests/fuzz_readers.py {onnx,pt2,program,json} FOLDER [options of libFuzzer, such as -max_total_time=3600]. It
-needs atheris (``pip install atheris``). "program" is what an archive says of its program, in an archive that is otherwise
-whole: most damage to an archive is noticed by its checksums. FOLDER keeps what was found interesting, and is filled first with small
-models. What is neither read nor refused by the reader's own error ends the run with a traceback, and its bytes are
-written.
+Usage: python tests/fuzz_readers.py {onnx,pt2,program,json} FOLDER [options of libFuzzer, such as
+-max_total_time=3600]. It needs atheris (``pip install atheris``). "program" is what an archive says of its program, in
+an archive that is otherwise whole: most damage to an archive is noticed by its checksums. FOLDER keeps what was found
+interesting, and is filled first with small models. What is neither read nor refused by the reader's own error ends the
+run with a traceback, and its bytes are written.
 """
 
 from __future__ import annotations

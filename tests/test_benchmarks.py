@@ -214,7 +214,7 @@ def test_report_of_a_race(tmp_path: Path) -> None:
     readme = tmp_path / "README.md"
     readme.write_text(f"# before\n\n{report.BEGIN}\nold\n{report.END}\n\nafter\n", encoding="utf-8")
     front = tmp_path / "docs" / "index.md"
-    front.write_text("Over 1 cases the fastest of the other libraries takes 9.9 times as long (mean).\n", encoding="utf-8")
+    front.write_text("Over 1 cases the fastest of the other libraries takes 9.9 times as long (mean).\n", "utf-8")
     results = Results(json.loads(json.dumps(canned())))
     report.write(results, tmp_path)
     written = {path: path.read_bytes() for path in tmp_path.rglob("*.*")}
