@@ -290,8 +290,7 @@ def _said_by_tiff(file: Any, axes: str) -> Said:
     with suppress(Exception):  # of any kind, by what is wrong with the text
         sizes, signs = _sizes_by_ome(file) if file.is_ome else _sizes_by_imagej(file) if file.is_imagej else ({}, {})
         known = {
-            letter: UNIT_WORDS.get(sign, sign if sign in UNIT_WORDS.values() else "")
-            for letter, sign in signs.items()
+            letter: UNIT_WORDS.get(sign, sign if sign in UNIT_WORDS.values() else "") for letter, sign in signs.items()
         }
         units = {letter: unit for letter, unit in known.items() if unit}
         scale = {letter: float(sizes[letter]) for letter in units}
