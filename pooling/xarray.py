@@ -147,7 +147,7 @@ def _settings_of_variables(
     return {name: settings if name in having else {**settings, "nodata": None} for name in data.data_vars}
 
 
-def _has(dtype: np.dtype[Any], nodata: Any) -> bool:
+def _has(dtype: Any, nodata: Any) -> bool:
     """Whether a number may be an element of some dtype."""
     if not isinstance(dtype, np.dtype) or dtype.kind in "mM":
         return False

@@ -190,7 +190,7 @@ def _by_axis(function: Function, input: Tensor, arguments: Sequence[Any], reduce
     if function.operator.windows == "global":
         return reduce(input, list(range(input.ndim - n, input.ndim)), keepdim=True)
     for axis, count in zip(range(-n, 0), arguments[0], strict=True):
-        size = input.shape[axis]
+        size: Any = input.shape[axis]
         if count < 0 or (isinstance(count, int) and isinstance(size, int) and count == size):
             continue
         if count == 1:

@@ -405,13 +405,17 @@ def _traced(model: nn.Module, example: Any) -> dict[str, Counter[str]]:
         return fakes.from_tensor(value) if isinstance(value, Tensor) else value
 
     seen = _Seen()
+
+    def leave(*_: Any) -> None:
+        seen.inside.pop()
+
     handles = []
     for name, module in model.named_modules():
         place = (name, _known(type(module)) is not None)
         # Bound now: hooks are called after the loop.
         handles += [
             module.register_forward_pre_hook(lambda *_, place=place: seen.inside.append(place)),
-            module.register_forward_hook(lambda *_: seen.inside.pop() and None, always_call=True),
+            module.register_forward_hook(leave, always_call=True),
         ]
     state = {name: fake(value) for name, value in (*model.named_parameters(), *model.named_buffers())}
     try:
