@@ -115,7 +115,11 @@ def main() -> int:
         tree = Path(folder, "tree")
         tree.mkdir()
         laid(tree)
-        python = chosen.python or installed(chosen.wheel.resolve(), Path(folder, "environment"))
+        if chosen.wheel:
+            python = installed(chosen.wheel.resolve(), Path(folder, "environment"))
+        else:
+            # Not resolved: that of an environment is a link.
+            python = Path(shutil.which(chosen.python) or chosen.python).absolute()
         return run(python, tree, others, arrays=chosen.arrays)
 
 

@@ -62,6 +62,8 @@ LONG_AXIS = 8
 """An axis of so many windows is pooled as it lies and mended at its borders, a shorter one by lines with borders."""
 BLOCK_BYTES = 1 << 23
 """Bytes of the lines, with their borders, that are pooled at a time where windows are long for their axis."""
+BAND_BYTES = 1 << 19
+"""Bytes of an array whose means are taken on all axes before those of the next part, so that a cache holds them."""
 MOST_CELLS = 1 << 55
 """Elements of a window whose sums are taken one axis after another, so that a digit of a sum has 7 bits at least."""
 LONGEST_LINE = 1 << 28
@@ -379,11 +381,34 @@ class _Reducer:
     def taken(self, array: AnyArray, window: _Window, start: int, stop: int) -> AnyArray:
         """Copy the cells that the windows of some centres cover."""
         cells = window.cells(array.shape[window.axis], start, stop)
-        taken = np.take(array, np.maximum(cells, 0), axis=window.axis)
-        beyond = np.flatnonzero(cells < 0)
-        if beyond.size:
-            taken[(slice(None),) * window.axis + (beyond,)] = self.constant
+        outer = (slice(None),) * window.axis
+        taken = np.empty((*array.shape[: window.axis], len(cells), *array.shape[window.axis + 1 :]), array.dtype)
+        for begin, end in _straight_runs(cells):
+            place = (*outer, slice(begin, end))
+            first, last = int(cells[begin]), int(cells[end - 1])
+            if first < 0:
+                taken[place] = self.constant
+            elif first <= last:
+                taken[place] = array[(*outer, slice(first, last + 1))]
+            else:
+                taken[place] = array[(*outer, slice(first, last - 1 if last else None, -1))]
         return taken
+
+
+def _straight_runs(cells: NDArray[np.intp]) -> Iterator[tuple[int, int]]:
+    """Cut cells into runs that are all the same, or each the next or the one before; copies of runs are fast."""
+    steps = np.diff(cells)
+    turns = np.flatnonzero(np.diff(steps)) + 1
+    begin = 0
+    while begin < len(cells):
+        end = begin + 1
+        # The constant, which is -1, is no neighbour of the first cell.
+        least = 0 if cells[begin] >= 0 else 1
+        if end < len(cells) and abs(steps[begin]) <= 1 - least and cells[end] >= -least:
+            at = np.searchsorted(turns, begin, side="right")
+            end = int(turns[at]) + 1 if at < len(turns) else len(cells)
+        yield begin, end
+        begin = end
 
 
 def _filtered(reducer: _Reducer, array: AnyArray, windows: Sequence[_Window], out: AnyArray) -> None:
@@ -1015,6 +1040,9 @@ def _integer_means(
     """Return means in an integer dtype: one axis after another, each cut off, or rounded once over all axes."""
     if rounding is not None:
         return _rounded_means(function, array, windows, number, rounding).astype(dtype, copy=False)
+    held = all(window.mode != "constant" or _holds(array.dtype, number) for window in windows)
+    if held and dtype == array.dtype and array.nbytes > 2 * BAND_BYTES and _are_banded(windows):
+        return _means_in_bands(array, windows, number)
     for window in windows:
         if window.mode == "constant" and not _holds(array.dtype, number):
             array = _float_means(array, window, number, dtype)
@@ -1024,6 +1052,37 @@ def _integer_means(
         _filtered(_Reducer(_pool("mean", rounding="trunc"), constant), array, [window], means)
         array = means.astype(dtype, copy=False)
     return array if windows else array.astype(dtype)
+
+
+def _are_banded(windows: Sequence[_Window]) -> bool:
+    """Whether means on several axes can be taken a part of the first axis at a time: it comes first, or stays."""
+    return len(windows) > 1 and all(window.axis > 0 for window in windows[1:])
+
+
+def _means_in_bands(array: AnyArray, windows: Sequence[_Window], number: float) -> AnyArray:
+    """Return means that are cut off after each axis, all axes of a part of the array before the next part."""
+    result = np.empty(array.shape, array.dtype)
+    reducers = [
+        _Reducer(_pool("mean", rounding="trunc"), array.dtype.type(int(number) if window.mode == "constant" else 0))
+        for window in windows
+    ]
+    length = len(array)
+    rows = max(1, BAND_BYTES * length // array.nbytes, 4 * windows[0].size)
+    for start in range(0, length, rows):
+        stop = min(start + rows, length)
+        left = list(zip(reducers, windows, strict=True))
+        part = array[start:stop]
+        if windows[0].axis == 0:
+            reducer, window = left.pop(0)
+            begin, end = start - window.before, stop + window.after
+            inside = 0 <= begin <= start and stop <= end <= length
+            part = array[begin:end] if inside else reducer.taken(array, window, start, stop)
+            part = reducer.slide(part, [window], padded=False)
+        for position, (reducer, window) in enumerate(left):
+            made = result[start:stop] if position == len(left) - 1 else np.empty(part.shape, part.dtype)
+            _filtered(reducer, part, [window], made)
+            part = made
+    return result
 
 
 def _rounded_means(

@@ -42,8 +42,8 @@ from tuning cimport (
     CACHE_BY_INDICES, CONVERTED_CELLS, CORE_CELLS, CORE_ROWS, COST_OF_HALVES, COST_OF_LEVEL, COST_OF_LONG,
     COST_OF_OVERLAP, COST_OF_RING, COST_OF_ROW, COST_OF_STEP, COST_OF_STEP_16, COST_OF_STEP_8, DIVISORS, FETCHED_BYTES,
     FEWEST_BYTES, FEWEST_BYTE_MEANS, FEWEST_CHANNELS, FEWEST_FETCHED, FEWEST_HALVES, FEWEST_IN_REGISTERS, FEWEST_LANES,
-    FEWEST_TAPS, FEW_CHANNELS, FOUND_CELLS, LANES, LANES_AT_ONCE, LANES_GRIDS, LANES_HELD, LANES_TOGETHER,
-    LEVELS_TO_CONVERT, LONG_BYTES, LONG_ROW_CELLS, LYING_BYTES, MANY_PLANES, MAP_BYTES, MEANS_TOGETHER, MOST_LEVELS,
+    FEWEST_LINE_BYTES, FEWEST_TAPS, FEW_CHANNELS, FOUND_CELLS, LANES, LANES_AT_ONCE, LANES_GRIDS, LANES_HELD,
+    LANES_TOGETHER, LEVELS_TO_CONVERT, LINE_COLUMNS, LINE_ROWS, LINE_TILE, LONG_BYTES, LONG_ROW_CELLS, LYING_BYTES, MANY_PLANES, MAP_BYTES, MEANS_TOGETHER, MOST_LEVELS,
     MOST_LINES, MOST_LONG_ROWS, MOST_NORMS, MOST_OF_RUNS, MOST_PHASES, MOST_POWERS, MOST_REACH, MOST_TAPS,
     MOST_VIEWED_BYTES, NORM_PART, PIECE, PIXEL_CHANNELS, ROUNDINGS_OF_ROWS, RUNGS, RUNNING_CELLS, RUNNING_LINE_TAPS,
     RUNNING_TAPS, RUNNING_WIDTH, RUN_CELLS, RUN_CHANNELS, RUN_OVERLAP, SEARCHED_ADAPTIVE_TAPS, SEARCHED_ROW,
@@ -100,6 +100,7 @@ include "running.pxi"
 include "cores.pxi"
 include "bytes.pxi"
 include "byte_means.pxi"
+include "byte_lines.pxi"
 include "singles.pxi"
 include "argmax_rows.pxi"
 include "argmax_stacks.pxi"
@@ -139,7 +140,9 @@ cdef const leaves_t* leaves_of(const plan_t* plan, int reducer, int kind) except
     cdef const leaves_t* leaves = leaves_for(reducer, kind)
     cdef int width
     for width in range(2 if reducer == TOTAL else 0):
-        if width == 0 and SHORT_SUMS[1][kind].exchange != NULL and runs_on(plan):
+        if width == 0 and SHORT_SUMS[1][kind].exchange != NULL and runs_on(plan) and not (
+            SHORT_SUMS[0][kind].turn >= 0 and lies_in_lines(plan)
+        ):
             continue
         leaves = &SHORT_SUMS[width][kind]
         if leaves.across != NULL and plan.taps <= <double> (<int64_t> 1 << 8 * (leaves.value - leaves.storage) - 1):

@@ -2,7 +2,7 @@
 # fits every call.
 
 cdef enum:
-    FORWARD_ROWS = 10
+    FORWARD_ROWS = 11
 
 cdef strategy_t FORWARD[FORWARD_ROWS]
 cdef strategy_t INDICES[5]
@@ -28,13 +28,15 @@ FORWARD[0] = strategy_row(b"bytes", bytes_fits, bytes_tasks, bytes_bytes, forwar
 FORWARD[1] = strategy_row(b"halves", halves_fits, halves_tasks, halves_bytes, forward_halves)
 FORWARD[2] = strategy_row(
     b"byte_means", byte_means_fits, byte_means_tasks, byte_means_bytes, forward_byte_means)
-FORWARD[3] = strategy_row(b"singles", singles_fits, singles_tasks, singles_bytes, forward_singles)
-FORWARD[4] = strategy_row(b"flat", flat_fits, flat_tasks, flat_bytes, forward_flat)
-FORWARD[5] = strategy_row(b"stacks", stacks_fits, stacks_tasks, stacks_bytes, forward_stacks)
-FORWARD[6] = strategy_row(b"running", running_fits, running_tasks, running_bytes, forward_running)
-FORWARD[7] = strategy_row(b"strips", strips_fits, strips_tasks, strips_bytes, forward_strips)
-FORWARD[8] = strategy_row(b"cores", cores_fits, cores_tasks, cores_bytes, forward_cores)
-FORWARD[9] = strategy_row(b"bands", fits_all, bands_tasks, bands_bytes, forward_bands)
+FORWARD[3] = strategy_row(
+    b"byte_lines", byte_lines_fits, byte_lines_tasks, byte_lines_bytes, forward_byte_lines)
+FORWARD[4] = strategy_row(b"singles", singles_fits, singles_tasks, singles_bytes, forward_singles)
+FORWARD[5] = strategy_row(b"flat", flat_fits, flat_tasks, flat_bytes, forward_flat)
+FORWARD[6] = strategy_row(b"stacks", stacks_fits, stacks_tasks, stacks_bytes, forward_stacks)
+FORWARD[7] = strategy_row(b"running", running_fits, running_tasks, running_bytes, forward_running)
+FORWARD[8] = strategy_row(b"strips", strips_fits, strips_tasks, strips_bytes, forward_strips)
+FORWARD[9] = strategy_row(b"cores", cores_fits, cores_tasks, cores_bytes, forward_cores)
+FORWARD[10] = strategy_row(b"bands", fits_all, bands_tasks, bands_bytes, forward_bands)
 
 INDICES[0] = strategy_row(
     b"argmax_search", argmax_search_fits, argmax_search_tasks, argmax_search_bytes, search_windows)

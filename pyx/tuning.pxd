@@ -116,6 +116,12 @@ cdef enum:
     # Rows of a tile of means of 3 x 3, and fewest bytes of a row whose windows lie in it, at least those of a vector.
     BYTE_MEAN_ROWS = 64
     FEWEST_BYTE_MEANS = 64
+    # Fewest inner elements of an axis whose lines are added, where means of bytes are made along one axis; bytes and
+    # least rows of a tile of them; and fewest bytes of a line else.
+    LINE_COLUMNS = 64
+    LINE_TILE = 512
+    LINE_ROWS = 64
+    FEWEST_LINE_BYTES = 128
 
     # --- cores ---
     # Most bytes that a thread works in before windows are made of cores, which for windows of 9 to 31 taps over many
