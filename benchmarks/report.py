@@ -84,7 +84,8 @@ NOTES = """\
   measure and no bound: a copy stores every byte that it reads, if only into a block that stays in the cache, and a
   pooling only its result, so `pooling / floor` may be below 1; far above 1, work takes the time, and not memory.
 - `torch channels_last` has its data in that memory format, also in the rows of channels_first.
-- `pooling, 1 thread` takes turns with pooling on several threads, which must not be slower.
+- `pooling, 1 thread` takes turns with pooling on several threads, which should not be slower; a target
+  below says where it is.
 - What has no function of its own in a library is what its users write in its place: blurs as a convolution of each
   channel behind a padding, a generalised mean as powers of a mean of powers. Regions of interest are those of
   torchvision, where its compiled part loads.
@@ -387,7 +388,7 @@ def _tiny_and_import(results: Results) -> list[str]:
         lines[-1] += f"{seconds_text(seconds['pooling'])}: medians of fresh processes."
         if document.get("first_result"):
             first = seconds_text(document["first_result"])
-            lines[-1] += f" From `import numpy` to the result of a first `max_pool2d` it is {first}."
+            lines[-1] += f" From the end of `import numpy` to the result of a first `max_pool2d` it is {first}."
         lines += [""]
     return lines
 

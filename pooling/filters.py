@@ -62,7 +62,7 @@ LONG_AXIS = 8
 """An axis of so many windows is pooled as it lies and mended at its borders, a shorter one by lines with borders."""
 BLOCK_BYTES = 1 << 23
 """Bytes of the lines, with their borders, that are pooled at a time where windows are long for their axis."""
-BAND_BYTES = 1 << 19
+BAND_BYTES = 1 << 20
 """Bytes of an array whose means are taken on all axes before those of the next part, so that a cache holds them."""
 MOST_CELLS = 1 << 55
 """Elements of a window whose sums are taken one axis after another, so that a digit of a sum has 7 bits at least."""

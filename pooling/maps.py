@@ -30,6 +30,7 @@ __all__ = [
     "output_shape",
     "replace_spatial",
     "spatial_slice",
+    "warn_of_colours",
     "warn_of_columns",
 ]
 
@@ -237,7 +238,7 @@ def in_other_layout(array: AnyArray, dimensions: Any, layout: Any) -> Moved | No
 
 
 class LayoutWarning(UserWarning):
-    """Says that an array looks as if its channels were last, though it is pooled as if they were first.
+    """Says that an array looks as if its channels were last, though it is pooled as if they were not.
 
     Shown with the first call of each function, shape, dtype and set of arguments, at the line that calls. Where the
     filters of `warnings` make it an error, the call pools nothing and is not remembered: the next one is refused, too.
@@ -249,13 +250,21 @@ COLOURED = 32
 
 
 def warn_of_columns(function: str, array: AnyArray, axes: tuple[Axis, ...], layout: str) -> None:
-    """Warn of a picture (H, W, 3) or (N, H, W, 3) that is taken for maps of three columns.
+    """Warn of a picture (H, W, 3) or (N, H, W, 3) that is taken for maps of three columns."""
+    if layout == "channels_first" and len(axes) > 1:
+        warn_of_colours(
+            f"{function}: input of shape {array.shape} is read with its channels first, so that its last axis is "
+            f'{array.shape[-1]} columns; if these are colours, say layout="channels_last"',
+            array,
+        )
+
+
+def warn_of_colours(sentence: str, array: AnyArray) -> None:
+    """Give a warning, if the last axis of an array looks as if it held colours.
 
     Both axes in front of the colours must be large, and neither more than four times the other, as is true of pictures.
     Four columns count for integers only: maps of floats that narrow are common behind networks for sound.
     """
-    if layout != "channels_first" or len(axes) < 2:
-        return
     height, width, colours = array.shape[-3:]
     if colours != 3 and not (colours == 4 and array.dtype.kind in "iu"):
         return
@@ -265,12 +274,7 @@ def warn_of_columns(function: str, array: AnyArray, axes: tuple[Axis, ...], layo
     level, frame = 1, sys._getframe()
     while frame.f_back is not None and frame.f_globals.get("__name__", "").partition(".")[0] == "pooling":
         level, frame = level + 1, frame.f_back
-    warnings.warn(
-        f"{function}: input of shape {array.shape} is read with its channels first, so that its last axis is "
-        f'{colours} columns; if these are colours, say layout="channels_last"',
-        LayoutWarning,
-        stacklevel=level,
-    )
+    warnings.warn(sentence, LayoutWarning, stacklevel=level)
 
 
 def output_shape(

@@ -6,6 +6,7 @@ import hashlib
 import json
 import math
 import tracemalloc
+import warnings
 from collections.abc import Callable
 from fractions import Fraction
 from typing import Any
@@ -745,3 +746,23 @@ def test_a_filling_number_that_no_result_can_be_is_left():
     counts = pooling.block_reduce(filled, 2, "count")
     assert counts.dtype.kind in "iu"
     assert counts.tolist() == [0, 2]
+
+
+@pytest.mark.parametrize("shape", [(40, 60, 3), (2, 40, 60, 4)])
+def test_colours_that_are_reduced_are_warned_of(shape: tuple[int, ...]) -> None:
+    picture = np.zeros(shape, np.uint8)
+    layout = "HWC" if len(shape) == 3 else "NHWC"
+    with pytest.warns(pooling.LayoutWarning, match=rf'reduced along its last axis too; .* say layout="HWC".*{layout}'):
+        pooling.block_reduce(picture, 2)
+    with pytest.warns(
+        pooling.LayoutWarning, match=r"along its last axis too; if that has colours, say axes=\("
+    ) as caught:
+        pooling.pyramid(picture, levels=1)
+    assert caught[0].filename == __file__
+    with warnings.catch_warnings():
+        warnings.simplefilter("error")
+        pooling.block_reduce(picture, 2, layout=layout)
+        pooling.block_reduce(picture, (2,) * len(shape))  # said for each axis
+        pooling.block_reduce(picture[..., :2], 2)
+        pooling.block_reduce(np.zeros((3, 40, 60), np.uint8), 2)
+        pooling.pyramid(picture, levels=1, axes=(-3, -2))

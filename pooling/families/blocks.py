@@ -19,6 +19,7 @@ from ..arrays import as_array, dtype_name, in_default_mode, result_array, rounde
 from ..dispatch import kernels
 from ..errors import type_error, value_error
 from ..geometry import block_count
+from ..maps import warn_of_colours
 from ..operators import BLOCK_REDUCTIONS, BOOL, FLOATS, INTEGERS, BlockReduction
 from ..signs import counted, short_repr
 
@@ -790,6 +791,12 @@ def block_reduce(
         dtype=dtype,
         layout=layout,
     )
+    if layout is None and call.array.ndim in (3, 4) and whole(block_size) not in (None, 1):
+        warn_of_colours(
+            f"{function}: array of shape {call.array.shape} is reduced along its last axis too; if that has colours, "
+            'say layout="HWC"' + (' or "NHWC"' if call.array.ndim == 4 else ""),
+            call.array,
+        )
     wants_valid = flag(function, "return_valid", return_valid)
     result = result_array(function, out, call.outputs, call.dtype, call.array)
     masked = isinstance(array, np.ma.MaskedArray)

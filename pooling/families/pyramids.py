@@ -16,6 +16,7 @@ from ..arguments import flag, sequence, whole, whole_between
 from ..arrays import in_default_mode
 from ..errors import type_error, value_error
 from ..geometry import block_count
+from ..maps import warn_of_colours
 from ..operators import BLOCK_REDUCTIONS
 from ..signs import counted, short_repr
 from .blocks import (
@@ -152,7 +153,8 @@ def pyramid(
     """Reduce an array by blocks to smaller and smaller levels, each made of the original elements.
 
     Level n is ``block_reduce(array, factors**n, func, ...)`` to the bit, yet the array is read once: means carry sums
-    and counts from level to level, never rounded means.
+    and counts from level to level, never rounded means. Modes and medians alone are by default those of the level
+    before (`exact`).
 
     Parameters
     ----------
@@ -164,8 +166,8 @@ def pyramid(
         How many. By default one for each entry of `factors`, or until one element is left on every axis that gets
         smaller (with ``edge="trim"``, as long as there are whole blocks).
     func : str
-        As in `block_reduce`. Mean, sum, min, max, range and count are made in one pass; of the others each level takes
-        a pass of its own over the original.
+        As in `block_reduce`. Mean, sum, min, max, range and count are made in one pass; of the others, modes and
+        medians left out, each level takes a pass of its own over the original.
     axes : int or sequence of int, optional
         The axes that get smaller; by default all of them.
     edge, nodata, min_valid, rounding, dtype
@@ -205,6 +207,12 @@ def pyramid(
     reduction = reduction_named(function, func)
     ordered_exactly = exact_levels(function, exact, reduction)
     blocks = pyramid_factors(function, original.shape, factors, levels, axes, edge)
+    if axes is None and original.ndim in (3, 4) and whole(factors) is not None:
+        warn_of_colours(
+            f"{function}: array of shape {original.shape} gets smaller along its last axis too; if that has colours, "
+            f"say axes={(original.ndim - 3, original.ndim - 2)}",
+            original,
+        )
     calls: list[Blocks] = []
     for block in blocks:
         if calls:
