@@ -119,7 +119,7 @@ def test_some_ask_for_indices_in_their_first_call_and_others_do_not() -> None:
 @pytest.mark.parametrize("name", CALLS)
 def test_the_first_calls_of_every_family(name: str) -> None:
     expected = CALLS[name]()
-    first_calls_at_once(CALLS[name], lambda result: equal(result, expected), 3)
+    first_calls_at_once(CALLS[name], lambda result: equal(result, expected), 2)
 
 
 @pytest.mark.parametrize("name", FIRST)
