@@ -27,7 +27,7 @@ LEVEL = "x86-64-v2" if platform.machine() in ("x86_64", "AMD64") else "generic"
 TESTS = (
     *("functional", "gradients", "gradient_accuracy", "long_windows", "integer_means", "nan_means", "levels", "arrays"),
     *("fractional", "unpooling", "regions", "norms", "blurring", "elementary", "threads", "leaves", "buffers"),
-    *("views", "speed_families", "block_reduce", "pyramid", "byte_lines", "filters"),
+    *("views", "speed_families", "block_reduce", "pyramid", "byte_lines"),
 )
 """Files of tests whose calls take every path of the kernels."""
 

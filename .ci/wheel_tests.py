@@ -23,6 +23,8 @@ from pathlib import Path
 from sanitizers import TESTS
 
 ROOT = Path(__file__).resolve().parent.parent
+ARRAYS = (*TESTS, "filters", "calls_at_once")
+"""Files of tests of the array functions."""
 COPIED = (
     *("tests", "benchmarks", "docs", "pyx"),
     *("README.md", "CHANGELOG.md", "CONTRIBUTING.md", "LICENSE", "Makefile", "pyproject.toml"),
@@ -96,7 +98,7 @@ def run(python: Path, folder: Path, arguments: list[str], *, arrays: bool) -> in
     print(f"testing {found.parent}", flush=True)
     arguments = [argument for argument in arguments if argument not in SOURCES]
     if arrays:
-        tests = [f"tests/test_{name}.py" for name in TESTS]
+        tests = [f"tests/test_{name}.py" for name in ARRAYS]
     else:
         tests = [f"--ignore={name}" for name in SOURCES] + [f"--deselect={name}" for name in SOURCES_AMONG_OTHERS]
     command = [str(python), "-m", "pytest", "-q", "-p", "no:cacheprovider", "-n", "auto", "--dist", "loadfile"]

@@ -165,6 +165,9 @@ def get_num_threads() -> int:
 def threads(n: int) -> Iterator[None]:
     """Use `n` threads inside a ``with`` block, in this thread or task only.
 
+    Threads that are started inside of it inherit the number where Python gives them a copy of the context
+    (``sys.flags.thread_inherit_context``), as free-threaded interpreters do by themselves.
+
     Examples
     --------
     >>> import pooling

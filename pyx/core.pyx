@@ -94,6 +94,9 @@ cdef extern from "c/signals.h" nogil:
     void do_part_in "pooling_do_part_in" (run_t* run, ptrdiff_t slot, ptrdiff_t part)
     void (*do_parallel "pooling_do_parallel")(run_t* run) noexcept
 
+cdef extern from "c/lookup.h":
+    object look_up "pooling_look_up" (dict dictionary, key)
+
 cdef extern from "c/floating.h" nogil:
     ctypedef struct mode_t "pooling_mode_t":
         pass
@@ -810,12 +813,18 @@ cdef ptrdiff_t work_of(const plan_t* plan, ptrdiff_t read, ptrdiff_t written, pt
 cdef dict WAYS = {"scatter": SCATTERS, "spread": SPREADS, "gather": GATHERS}
 
 
+cdef inline void set_once(int* word, int value) noexcept:
+    """Set a word that other loops of the call may have set to the same, and that another thread may be reading."""
+    if word[0] != value:
+        word[0] = value
+
+
 cdef class Runner:
     """Runs a resolved call; each level has a class of its own, which knows its kernels.
 
     Plans are asked of the call, which lays them, when they are first run. Where there is no lock of the interpreter,
-    that is done under the lock of this object, and whether it was done is asked under it, too: what is seen then is all
-    of what one thread has set. Asking the call may let go of the lock, so a second thread may have been faster.
+    that is done under the lock of this object, and an atomic word that is set last says that it was done: whoever reads
+    it there sees the rest as well. Asking the call may let go of the lock, so a second thread may have been faster.
 
     Parameters
     ----------
@@ -857,13 +866,17 @@ cdef class Runner:
     cdef int lay_pool(self) except -1:
         cdef Plan plan
         cdef int reducer, kind, rounding
+        if load(&self.pool_laid):
+            return 0
         with cython.critical_section(self):
+            plan, reducer, kind, rounding = self.call.loops
             if self.plan is None:
-                plan, reducer, kind, rounding = self.call.loops
-                if self.plan is None:
-                    self.work = work_of(&plan.plan, self.read, self.written, self.dtype.itemsize)
-                    self.reducer, self.kind, self.rounding = reducer, kind, rounding
-                    self.plan = plan
+                self.work = work_of(&plan.plan, self.read, self.written, self.dtype.itemsize)
+                set_once(&self.reducer, reducer)
+                set_once(&self.kind, kind)
+                self.rounding = rounding
+                self.plan = plan
+                store(&self.pool_laid, 1)
         return 0
 
     cdef ptrdiff_t threads_of_find(self) except -1:
@@ -872,12 +885,15 @@ cdef class Runner:
     cdef int lay_find(self) except -1:
         cdef Plan plan
         cdef int reducer, kind
+        if load(&self.find_laid):
+            return 0
         with cython.critical_section(self):
+            plan, reducer, kind = self.call.index_loops
             if self.index_plan is None:
-                plan, reducer, kind = self.call.index_loops
-                if self.index_plan is None:
-                    self.reducer, self.kind = reducer, kind
-                    self.index_plan = plan
+                set_once(&self.reducer, reducer)
+                set_once(&self.kind, kind)
+                self.index_plan = plan
+                store(&self.find_laid, 1)
         return 0
 
     cdef bint lay_gradient(self) except -1:
@@ -885,20 +901,24 @@ cdef class Runner:
         cdef Plan plan
         cdef int reducer, kind, gradient_kind, way
         cdef bint finds_first
+        if load(&self.gradient_laid):
+            return self.gradient_plan is not None
         with cython.critical_section(self):
-            if self.gradient_plan is None and not self.in_parts:
-                loops = self.call.gradient_loops
-                if loops is None:
-                    self.in_parts = True
-                    return False
-                name, plan, reducer, kind, gradient_kind, divides = loops
-                way = WAYS[name]
-                finds_first = way == SCATTERS and self.call.finds_first
-                if self.gradient_plan is None:
-                    self.way, self.finds_first, self.divides = way, finds_first, divides
-                    self.reducer, self.kind, self.gradient_kind = reducer, kind, gradient_kind
-                    self.gradient_plan = plan
-            return not self.in_parts
+            loops = self.call.gradient_loops
+            if loops is None:
+                store(&self.gradient_laid, 1)
+                return False
+            name, plan, reducer, kind, gradient_kind, divides = loops
+            way = WAYS[name]
+            finds_first = way == SCATTERS and self.call.finds_first
+            if self.gradient_plan is None:
+                self.way, self.finds_first, self.divides = way, finds_first, divides
+                set_once(&self.reducer, reducer)
+                set_once(&self.kind, kind)
+                self.gradient_kind = gradient_kind
+                self.gradient_plan = plan
+                store(&self.gradient_laid, 1)
+        return True
 
     cdef bint is_native(self, array):
         dtype = array.dtype
@@ -1055,7 +1075,7 @@ cdef class Entry:
 
     cdef Runner earlier(self, function, input, tuple arguments):
         try:
-            return self.known.get(signature(function, input, arguments))
+            return look_up(self.known, signature(function, input, arguments))
         except TypeError:
             return None
 

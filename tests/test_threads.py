@@ -147,11 +147,21 @@ def test_a_block_has_its_own_number_and_gives_the_old_one_back() -> None:
 
 def test_a_block_counts_in_its_own_thread_only() -> None:
     pooling.set_num_threads(4)
-    with pooling.threads(2), ThreadPoolExecutor(1) as executor:
+    with ThreadPoolExecutor(1) as executor:
         assert executor.submit(pooling.get_num_threads).result() == 4
-        pooling.set_num_threads(6)
-        assert executor.submit(pooling.get_num_threads).result() == 6
-        assert pooling.get_num_threads() == 2
+        with pooling.threads(2):
+            assert executor.submit(pooling.get_num_threads).result() == 4
+            pooling.set_num_threads(6)
+            assert executor.submit(pooling.get_num_threads).result() == 6
+            assert pooling.get_num_threads() == 2
+
+
+def test_threads_started_inside_of_a_block_inherit_its_number_where_they_inherit_the_context() -> None:
+    """Python 3.14 lets them by `-X thread_inherit_context`, and free-threaded by itself."""
+    inherits = getattr(sys.flags, "thread_inherit_context", 0)
+    pooling.set_num_threads(4)
+    with pooling.threads(2), ThreadPoolExecutor(1) as executor:
+        assert executor.submit(pooling.get_num_threads).result() == (2 if inherits else 4)
 
 
 CORES = len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count()

@@ -304,9 +304,11 @@ cdef class Runner:
     # What `work_of` says of a call without indices.
     cdef ptrdiff_t work
     cdef Plan plan, index_plan, gradient_plan, divides
+    # Whether what each of them needs is set; without a `gradient_plan` gradients are made by Python, a part at a time.
+    cdef ptrdiff_t pool_laid, find_laid, gradient_laid
     cdef int reducer, kind, rounding, gradient_kind, way
-    # Whether gradients are made by Python, a part at a time, and whether argmaxes are found before they are made.
-    cdef bint in_parts, finds_first
+    # Whether argmaxes are found before gradients are made.
+    cdef bint finds_first
     cdef int pool(self, const char* src, char* dst, ptrdiff_t threads) except -1
     cdef int find(self, const char* src, char* dst, int64_t* indices, ptrdiff_t threads) except -1
     cdef ptrdiff_t send_back(
