@@ -1,7 +1,8 @@
 """Ask the compilers of newer distributions whether they take the C of every compiled module.
 
 gcc 14 made errors of what gcc 12 only warns of; those warnings are errors here, whatever gcc this is. A current clang
-comes with the wheel `ziglang`. Only the syntax is checked, so that this takes seconds.
+comes with the wheel `ziglang`. Only the syntax is checked, so that this takes seconds. Each header is compiled alone as
+well, once more without what the compiler says of SSE2: then it is what other processors than x86 compile.
 
 Usage: python .ci/compilers.py; exit status 1 when a compiler refuses.
 """
@@ -52,6 +53,24 @@ def compilers() -> dict[str, tuple[list[str], list[str]]]:
     return found
 
 
+def refused_headers(command: list[str], folder: str) -> int:
+    """Compile each header alone, for this processor and for others; return how many were refused."""
+    refused = 0
+    source = Path(folder, "header.c")
+    headers = sorted((ROOT / "pyx" / "c").glob("*.h"))
+    include = [f"-I{sysconfig.get_path('include')}", f"-I{ROOT / 'pyx'}"]
+    for header in headers:
+        source.write_text(f'#include "c/{header.name}"\n')
+        for processor in ([], ["-U__SSE2__"]):
+            flags = [*processor, "-D_GNU_SOURCE", "-fsyntax-only", *STRICT, *include]
+            answer = subprocess.run([*command, *flags, str(source)], capture_output=True, text=True, check=False)
+            if answer.returncode:
+                refused += 1
+                print(f"REFUSED {command[0]} {' '.join(processor)}: {header.name}\n{answer.stderr}")
+    print(f"{'REFUSED' if refused else 'ok':8}{command[0]}: {len(headers)} headers, each alone, with SSE2 and without")
+    return refused
+
+
 def main() -> int:
     """Ask each compiler about each module; return the exit status."""
     refused = 0
@@ -62,6 +81,8 @@ def main() -> int:
         print("no compiler was found: set CC")
         return 1
     with tempfile.TemporaryDirectory() as folder:
+        for name in asked.keys() - {"clang of ziglang"}:
+            refused += refused_headers(asked[name][0], folder)
         for module, source, *flags in MODULES:
             text = Path(folder, f"{module}.c")
             subprocess.run(

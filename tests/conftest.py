@@ -41,6 +41,8 @@ settings.register_profile(
     max_examples=40,
     suppress_health_check=[HealthCheck.too_slow, HealthCheck.filter_too_much],
 )
+# For emulated processors, which are 10 to 30 times slower: --hypothesis-profile=few
+settings.register_profile("few", settings.get_profile("deterministic"), max_examples=8)
 settings.load_profile("deterministic")
 
 Array = NDArray[Any]

@@ -61,7 +61,7 @@ POOLING_BYTES_CONSTANT pooling_bytes_t pooling_bytes_load(const uint8_t *from) {
     memcpy(&v, from, sizeof(v));
     return v;
 }
-#define pooling_bytes_store(to, v) memcpy(to, &(v), POOLING_BYTES)
+POOLING_BYTES_CONSTANT void pooling_bytes_store(void *to, pooling_bytes_t v) { memcpy(to, &v, sizeof(v)); }
 POOLING_BYTES_CONSTANT pooling_bytes_t pooling_bytes_all(int byte) {
     pooling_bytes_t v;
     memset(&v, byte, sizeof(v));

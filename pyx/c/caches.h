@@ -3,10 +3,10 @@
 #ifndef POOLING_CACHES_H
 #define POOLING_CACHES_H
 
+#include <stddef.h>
 #include "cpu.h"
 
 #if defined(__APPLE__)
-    #include <stddef.h>
     #include <sys/sysctl.h>
 #elif defined(__linux__)
     #include <stdio.h>
