@@ -4,8 +4,9 @@ gcc 14 and clang 16 made errors of what others only warn of; those warnings are 
 Without arguments the system's compiler is asked and a current clang, which comes with the wheel `ziglang`. Only the
 syntax is checked, so that this takes seconds.
 
-Usage: python .ci/compilers.py [--optimize LEVEL] [COMPILER ...]; exit status 1 when a compiler refuses. A COMPILER is a
-command such as gcc-11, or in quotes one with arguments, such as "chroot FOLDER gcc-16" where FOLDER has the same paths.
+Usage: python .ci/compilers.py [--optimize LEVEL] [--translated FOLDER] [COMPILER ...]; exit status 1 when a compiler
+refuses. A COMPILER is a command such as gcc-11, or in quotes one with arguments, such as "chroot FOLDER gcc-16", where
+FOLDER has the same paths.
 """
 
 from __future__ import annotations
@@ -111,6 +112,9 @@ def main() -> int:
     parser = argparse.ArgumentParser(description=__doc__.partition("\n")[0])
     parser.add_argument("compiler", nargs="*", help="a command; without any, cc and the clang of ziglang")
     parser.add_argument("--optimize", default="", metavar="LEVEL", help="compile at -O LEVEL, and not the syntax only")
+    parser.add_argument(
+        "--translated", type=Path, metavar="FOLDER", help="with the C of a build, such as build/cpython-*"
+    )
     options = parser.parse_args()
     asked = compilers(options.compiler)
     if not options.compiler and ZIG not in asked:
@@ -118,15 +122,21 @@ def main() -> int:
     if not asked:
         print("no compiler was found: set CC")
         return 1
+    if missing := [name for name, command in asked.items() if not shutil.which(command[0])]:
+        print(f"not installed: {', '.join(missing)}")
+        return 1
     count = 0
     with tempfile.TemporaryDirectory() as folder:
         for module, source, level in MODULES:
             text = Path(folder, f"{module}.c")
-            subprocess.run(
-                [sys.executable, "-m", "cython", "--module-name", module, "-I", "pyx", "-o", text, f"pyx/{source}"],
-                check=True,
-                cwd=ROOT,
-            )
+            if options.translated:
+                shutil.copy(options.translated / text.name, text)
+            else:
+                subprocess.run(
+                    [sys.executable, "-m", "cython", "--module-name", module, "-I", "pyx", "-o", text, f"pyx/{source}"],
+                    check=True,
+                    cwd=ROOT,
+                )
             for name, command in asked.items():
                 count += refused(name, command, module, level, text, options.optimize)
     return 1 if count else 0

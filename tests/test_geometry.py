@@ -554,3 +554,55 @@ def test_slabs_hold_the_windows_that_read_them(line: Line, more: int, adaptive: 
 def test_blocks_are_counted_with_the_partial_one_unless_it_is_trimmed() -> None:
     assert [geometry.block_count(size, 4) for size in (1, 4, 5, 8)] == [1, 1, 2, 2]
     assert [geometry.block_count(size, 4, "trim") for size in (1, 4, 5, 8)] == [0, 1, 1, 2]
+
+
+def test_flags_are_passed_by_name() -> None:
+    axis = geometry.global_axes([5])[0]
+    for call in (
+        lambda: axis.windows(np.arange(1), True),
+        lambda: axis.border_windows(True),
+        lambda: geometry.padding_pairs("f", 0, [5], [3], [1], 7),
+        lambda: geometry.count_windows(5, 3, 1, 0, 0, True),
+        lambda: geometry.pool_axes([5], 3, 1, 0, 1, False, "f"),
+        lambda: geometry.adaptive_axes([5], 2, "f"),
+        lambda: geometry.global_axes([5], "f"),
+        lambda: geometry.transposed_axes([5], 3, 1, 0, 1, 0, None, "f"),
+    ):
+        with pytest.raises(TypeError, match="positional argument"):
+            call()  # type: ignore[no-untyped-call]
+
+
+def test_padding_counts_only_where_it_is_asked_for() -> None:
+    (axis,) = geometry.pool_axes([4], 3, 1, 1)
+    assert axis.border_windows().divisor.tolist() == [2, 2]
+    assert axis.windows(np.arange(4)).divisor.tolist() == [2, 3, 3, 2]
+    assert axis.border_windows(count_include_pad=True).divisor.tolist() == [3, 3]
+
+
+def test_shares_of_windows_that_follow_the_size() -> None:
+    (adaptive,) = geometry.adaptive_axes([7], 3)
+    assert (adaptive.padding_share, adaptive.unread_share) == (0.0, 0.0)
+
+
+def test_several_windows_of_the_size_of_the_axis_are_not_global() -> None:
+    (axis,) = geometry.pool_axes([3], 3, 1, [(0, 1)])
+    assert (axis.output_size, axis.is_global) == (2, False)
+
+
+def test_long_windows_find_a_quarter_of_themselves_in_the_input() -> None:
+    half = geometry.LONG_WINDOW // 2
+    (axis,) = geometry.pool_axes([half], 4 * half, 1, 2 * half)
+    assert axis.kernel_size == 4 * half
+    with pytest.raises(ValueError) as error:
+        geometry.pool_axes([half], 4 * half + 1, 1, 2 * half)
+    assert str(error.value) == (
+        f"output_shape: kernel_size={4 * half + 1} makes the effective kernel size {4 * half + 1} on axis L, whose "
+        f"input has {half} cells; use at most {4 * half}"
+    )
+
+
+@pytest.mark.parametrize("padding", [-1, (-1,), [(-1, 0)], [(0, -1)]])
+def test_padding_is_not_negative(padding: Any) -> None:
+    with pytest.raises(ValueError) as error:
+        geometry.pool_axes([5], 3, 1, padding)
+    assert "must be at least 0 on axis L, not -1" in str(error.value)

@@ -101,3 +101,8 @@ def test_other_inputs_have_the_sizes_of_the_same_names() -> None:
     assert spread((), (), ()) == ()
     with pytest.raises(ValueError):
         spread(("N",), (1, 2), ())
+
+
+def test_channels_last_is_passed_by_name() -> None:
+    with pytest.raises(TypeError, match="positional argument"):
+        next(filled(("N", "C"), (), True))  # type: ignore[misc]

@@ -1,12 +1,12 @@
 """Ask the tests about every mutant that cosmic-ray makes of a module that lays windows out.
 
-    python tests/mutation/run.py MODULE [--sample N] [--jobs N] [--again FILE]
+    python tests/mutation/run.py MODULE [--sample N] [--jobs N] [--json FILE [--survivors]]
 
 It needs cosmic-ray (``pip install cosmic-ray``), whose operators make the mutants; modules.toml beside this file says
 which modules there are, and which tests are asked about them. Nothing is written into the checkout: a process that
 has imported the large libraries forks for each mutant, and the fork imports the mutant in place of the module. So a
 mutant takes a second, and not the half minute of an interpreter that imports everything anew. A mutant is killed by a
-test that fails or by running ten times as long as the module itself; one that does not compile is not counted.
+test that fails or by taking a minute of the processor; one that does not compile is not counted.
 
 Mutants that no test can notice are listed in equivalent.toml with the reason. The exit code is 1 where others survive,
 and where a listed one is killed.
@@ -31,7 +31,8 @@ import time
 import tomllib
 from collections import Counter
 from collections.abc import Iterator
-from functools import cache
+from contextlib import suppress
+from functools import cache, partial
 from pathlib import Path
 from typing import Any, NamedTuple
 
@@ -39,6 +40,8 @@ HERE = Path(__file__).resolve().parent
 ROOT = HERE.parents[1]
 LARGE = ("pytest", "hypothesis.extra.numpy", "numpy", "ml_dtypes", "onnx", "onnxruntime", "torch")
 """What is imported before the first fork, where it is installed; nothing of this package."""
+SLEEPING = 900
+"""Seconds after which a process that uses no processor is ended."""
 MEMORY = 8 * 2**30
 """Bytes that a mutant may take."""
 
@@ -174,21 +177,32 @@ def tested(row: dict[str, Any], source: str, mutant: Mutant | None) -> dict[str,
         compile(text, row["path"], "exec")
     except SyntaxError:
         return told | {"verdict": "invalid"}
+    import hypothesis
     import pytest
 
-    failure = FirstFailure()
-    code = pytest.main(
-        [
-            *("-x", "-q", "-p", "no:cacheprovider", "-p", "no:xdist", "--no-header", "--tb=short"),
-            *(str(ROOT / "tests" / name) for name in row["tests"]),
-        ],
-        plugins=[failure],
+    # A test that fails has nothing to explain here, so that no smaller example is looked for.
+    hypothesis.settings.register_profile(
+        "unexplained",
+        derandomize=True,
+        deadline=None,
+        max_examples=40,
+        phases=(hypothesis.Phase.explicit, hypothesis.Phase.generate),
+        suppress_health_check=[hypothesis.HealthCheck.too_slow, hypothesis.HealthCheck.filter_too_much],
     )
+    os.environ["PYTEST_DISABLE_PLUGIN_AUTOLOAD"] = "1"  # looking for plugins takes longer than most tests
+    options = ["-x", "-q", "-p", "no:cacheprovider", "-p", "_hypothesis_pytestplugin"]
+    options += ["-W", "ignore::pytest.PytestAssertRewriteWarning", "--hypothesis-profile=unexplained"]
+    failure, code = FirstFailure(), 0
+    for name in row["tests"]:
+        code = code or int(pytest.main([*options, str(ROOT / "tests" / name)], plugins=[failure]))
     assert importlib.import_module("pooling").__file__ == str(ROOT / "pooling" / "__init__.py") or code
-    return told | {"verdict": "killed" if code else "survived", "by": failure.name or f"exit code {int(code)}"}
+    if not mutant:
+        told["by"] = " ".join(name for name in sys.modules if not name.startswith(("pooling", "tests", "_ndpooling")))
+        return told | {"verdict": "killed" if code else "survived"}
+    return told | {"verdict": "killed" if code else "survived", "by": failure.name or f"exit code {code}"}
 
 
-def forked(row: dict[str, Any], source: str, mutant: Mutant | None) -> tuple[int, int]:
+def forked(row: dict[str, Any], source: str, mutant: Mutant | None, limit: int) -> tuple[int, int]:
     """Start a process that asks the tests about a mutant; return its number, and where it will tell."""
     reading, writing = os.pipe()
     child = os.fork()
@@ -199,6 +213,8 @@ def forked(row: dict[str, Any], source: str, mutant: Mutant | None) -> tuple[int
         os.setsid()
         os.chdir(ROOT)
         resource.setrlimit(resource.RLIMIT_DATA, (MEMORY, MEMORY))
+        # Seconds of the processor: those of a clock say nothing on a busy machine.
+        resource.setrlimit(resource.RLIMIT_CPU, (limit, limit + 5))
         with open(os.devnull if mutant else "/dev/stderr", "w") as nowhere:
             os.dup2(nowhere.fileno(), 1)
             if mutant:
@@ -210,31 +226,32 @@ def forked(row: dict[str, Any], source: str, mutant: Mutant | None) -> tuple[int
     os._exit(0)
 
 
-def asked(row: dict[str, Any], source: str, chosen: list[Mutant | None], jobs: int, limit: float) -> Iterator[Any]:
+def asked(row: dict[str, Any], source: str, chosen: list[Mutant | None], jobs: int, limit: int) -> Iterator[Any]:
     """Ask about mutants, a few at a time; yield each with the answer."""
     waiting, running = list(reversed(chosen)), {}
     while waiting or running:
         while waiting and len(running) < jobs:
             mutant = waiting.pop()
-            child, reading = forked(row, source, mutant)
+            child, reading = forked(row, source, mutant, limit)
             running[reading] = mutant, child, time.monotonic()
         ready, _, _ = select.select(list(running), [], [], 0.5)
         for reading in list(running):
             mutant, child, begin = running[reading]
             seconds = time.monotonic() - begin
-            if reading not in ready and seconds < limit:
+            if reading not in ready and seconds < SLEEPING:
                 continue
-            text = os.read(reading, 2**16) if reading in ready else b""
+            text = b"".join(iter(partial(os.read, reading, 2**16), b"")) if reading in ready else b""
             os.close(reading)
-            os.killpg(child, signal.SIGKILL)
-            os.waitpid(child, 0)
+            os.killpg(child, signal.SIGKILL if text or reading not in ready else 0)
+            _, status = os.waitpid(child, 0)
             del running[reading]
             if text:
                 yield mutant, Answer(**json.loads(text), seconds=seconds)
                 continue
             # A process that died, or never ends.
             before, after = changed(source, mutated(source, mutant) if mutant else source)
-            verdict, by = ("killed", "the process died") if reading in ready else ("timeout", "")
+            slow = reading not in ready or os.WTERMSIG(status) in (signal.SIGXCPU, signal.SIGKILL)
+            verdict, by = ("timeout", "") if slow else ("killed", "the process died")
             yield mutant, Answer(verdict, before, after, by, seconds)
 
 
@@ -243,47 +260,67 @@ def main() -> int:
     modules = tomllib.loads((HERE / "modules.toml").read_text(encoding="utf-8"))
     parser = argparse.ArgumentParser(description=__doc__.partition("\n")[0])
     parser.add_argument("module", choices=sorted(modules))
-    parser.add_argument("--sample", type=int, help="so many mutants, drawn by a generator with seed 0")
+    parser.add_argument(
+        "--sample", type=int, help="so many of the mutants, in an order that a generator with seed 0 draws"
+    )
     parser.add_argument("--jobs", type=int, default=1, help="mutants at a time")
-    parser.add_argument("--json", type=Path, help="a file to write all answers to")
-    parser.add_argument("--again", type=Path, help="ask about the survivors in such a file only")
+    parser.add_argument("--json", type=Path, help="a file for the answers, from which a run goes on that was ended")
+    parser.add_argument("--survivors", action="store_true", help="ask again about those that survived by that file")
     options = parser.parse_args()
     row = modules[options.module]
     source = (ROOT / row["path"]).read_text(encoding="utf-8")
-    known = tomllib.loads((HERE / "equivalent.toml").read_text(encoding="utf-8")).get(options.module, [])
-    reasons = {(entry["function"], entry["before"], after) for entry in known for after in entry["after"]}
     every = list(mutants(source))
-    chosen = every if options.sample is None else random.Random(0).sample(every, min(options.sample, len(every)))
-    if options.again:
-        survivors = json.loads(options.again.read_text(encoding="utf-8"))
-        chosen = [Mutant(*entry["mutant"]) for entry in survivors if entry["verdict"] == "survived"]
+    # The first of them are a sample too.
+    chosen = random.Random(0).sample(every, len(every))[: options.sample]
+    answers: dict[Mutant, Answer] = {}
+    if options.json and options.json.exists():
+        for entry in json.loads(options.json.read_text(encoding="utf-8")):
+            mutant = Mutant(*entry.pop("mutant"))
+            answers[mutant] = Answer(**entry)
+    if options.survivors:
+        chosen = [mutant for mutant in chosen if mutant in answers and answers[mutant].verdict == "survived"]
+        answers = {mutant: answer for mutant, answer in answers.items() if mutant not in chosen}
     sys.path.insert(0, str(ROOT))
     for name in LARGE:
         if importlib.util.find_spec(name.partition(".")[0]):
             importlib.import_module(name)
-    ((_, alone),) = asked(row, source, [None], 1, 900)
-    print(f"{row['path']} itself: {alone.verdict} {alone.by} ({alone.seconds:.1f} s)", flush=True)
+    ((_, alone),) = asked(row, source, [None], 1, 600)
+    print(f"{row['path']} itself: {alone.verdict} ({alone.seconds:.1f} s)", flush=True)
     if alone.verdict != "survived":
         return 2
-    counts, entries = Counter[str](), []
-    for mutant, answer in asked(row, source, [*chosen], options.jobs, 10 * alone.seconds + 10):
+    for name in alone.by.split():
+        with suppress(Exception):
+            importlib.import_module(name)
+    missing: list[Mutant | None] = [mutant for mutant in chosen if mutant not in answers]
+    for each, answer in asked(row, source, missing, options.jobs, 60):
+        answers[each] = answer
+        if options.json:
+            entries = [{"mutant": mutant, **given._asdict()} for mutant, given in answers.items()]
+            options.json.write_text(json.dumps(entries, indent=1), encoding="utf-8")
+    return reported(options.module, {mutant: answers[mutant] for mutant in answers if mutant in every}, len(every))
+
+
+def reported(module: str, answers: dict[Mutant, Answer], every: int) -> int:
+    """Say what became of the mutants of a module; return the exit code."""
+    known = tomllib.loads((HERE / "equivalent.toml").read_text(encoding="utf-8")).get(module, [])
+    listed = {(entry["function"], entry["before"], after) for entry in known for after in entry["after"]}
+    counts = Counter[str]()
+    for mutant, answer in answers.items():
         verdict = answer.verdict
-        if (mutant.function, answer.before, answer.after) in reasons:
+        if (mutant.function, answer.before, answer.after) in listed:
             verdict = {"survived": "equivalent", "killed": "listed as equivalent, but killed"}.get(verdict, verdict)
         counts[verdict] += 1
-        entries.append({"mutant": mutant, **answer._asdict()})
-        if verdict in ("survived", "listed as equivalent, but killed"):
-            print(f"{verdict}: {mutant.function}\n  - {answer.before}\n  + {answer.after}", flush=True)
-        if options.json:
-            options.json.write_text(json.dumps(entries, indent=1), encoding="utf-8")
-    dead = counts["killed"] + counts["timeout"]
+        if verdict not in ("killed", "timeout", "invalid", "equivalent"):
+            print(f"{verdict}: {mutant.function}\n  - {answer.before}\n  + {answer.after}")
+    wrong = counts["listed as equivalent, but killed"]
+    dead = counts["killed"] + counts["timeout"] + wrong
     total = dead + counts["survived"]
     print(
-        f"{options.module}: {len(chosen)} of {len(every)} mutants, {counts['invalid']} of them no Python, "
-        f"{counts['equivalent']} equivalent; of the other {total}, {dead} killed ({counts['timeout']} by time), "
-        f"{counts['survived']} survived ({100 * dead / max(total, 1):.1f} %)"
+        f"{module}: {len(answers)} of {every} mutants, {counts['invalid']} of them no Python, {counts['equivalent']} "
+        f"equivalent; of the other {total}, {dead} killed ({counts['timeout']} by time), {counts['survived']} survived "
+        f"({100 * dead / max(total, 1):.1f} %)"
     )
-    return 1 if counts["survived"] or counts["listed as equivalent, but killed"] else 0
+    return 1 if counts["survived"] or wrong else 0
 
 
 if __name__ == "__main__":
