@@ -606,3 +606,24 @@ def test_padding_is_not_negative(padding: Any) -> None:
     with pytest.raises(ValueError) as error:
         geometry.pool_axes([5], 3, 1, padding)
     assert "must be at least 0 on axis L, not -1" in str(error.value)
+
+
+@pytest.mark.parametrize("stride", [3, 5, 6, 7])
+@pytest.mark.parametrize("dilation", [2, 3, 4])
+def test_windows_at_a_cell_where_taps_meet_it_in_turns(stride: int, dilation: int) -> None:
+    axis = Axis(10**6, 10**5, 6, stride, dilation)
+    for cell in range(30):
+        expected = [o for o in range(-40, 40) if cell in range(o * stride, o * stride + 6 * dilation, dilation)]
+        assert sorted(axis.windows_at(cell)) == expected
+
+
+def test_outputs_of_transposed_convolutions_fit_64_bits() -> None:
+    (axis,) = geometry.transposed_axes([2**62], 1, 2)
+    assert axis.input_size == LARGEST
+    with pytest.raises(ValueError, match="it must be at least 1 and fit 64 bits"):
+        geometry.transposed_axes([2**62], 2, 2)
+
+
+def test_windows_that_hold_a_cell_have_no_gaps() -> None:
+    with pytest.raises(AssertionError):
+        Axis(5, 3, 2, dilation=2).covering()

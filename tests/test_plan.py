@@ -156,6 +156,8 @@ def test_axes_that_are_not_pooled_join_their_neighbours() -> None:
     assert (made[:2], made.sizes) == ((1, 1), [one, (175, 175, 1), (6, 3, 2)])
     made = laid([IDENTITY] * 2, 7, 2)
     assert (made[:2], made.sizes) == ((1, 1), [one, (175, 175, 1), (2, 2, 1)])
+    made = laid([IDENTITY], 7, 1)
+    assert (made[:2], made.sizes) == ((35, 1), [one, one, one])
 
 
 def test_axes_stay_where_an_index_counts_their_cells() -> None:
@@ -178,6 +180,13 @@ def test_windows_of_whole_axes_are_one_run() -> None:
     assert (made[:2], made.sizes) == ((7, 1), [(1, 1, 1), (6, 3, 2), (16, 1, 16)])
     padded = geometry.pool_axes([4, 4], 6, None, 1)
     assert laid(padded, 7, 1).sizes == [(1, 1, 1), (7, 7, 1), (16, 1, 16)]
+    # One that leaves cells out is none.
+    assert laid(geometry.pool_axes([5, 5], 3, 3), 7, 1).sizes == [(1, 1, 1), (5, 1, 3), (5, 1, 3)]
+    assert laid([*geometry.pool_axes([5], 3, 3), WHOLE], 7, 1).sizes == [(1, 1, 1), (5, 1, 3), (4, 1, 4)]
+    cut = geometry.pool_axes([5, 5], 4, 4, [(1, 0)])
+    assert laid(cut, 7, 1).sizes == [(1, 1, 1), (5, 1, 4), (5, 1, 4)]
+    # Nor are two that both hold everything.
+    assert laid(geometry.pool_axes([2, 2], 3, 1, 1), 7, 1).sizes == [(1, 1, 1), (2, 2, 3), (2, 2, 3)]
 
 
 @pytest.mark.parametrize(("padded", "divisor"), [(True, 36.0), (False, 16.0)])
@@ -186,6 +195,7 @@ def test_the_divisor_of_one_window_with_padding(padded: bool, divisor: float) ->
     assert laid(drawn, 7, 1, average=True, count_include_pad=padded).divisor == divisor
     assert laid(drawn, 7, 1, average=True, count_include_pad=padded, divisor_override=5.0).divisor == 5.0
     assert math.isnan(laid(drawn, 7, 1, count_include_pad=padded).divisor)
+    assert laid(drawn, 7, 1, average=True).divisor == 16.0
     assert laid([WHOLE, WHOLE], 7, 1, average=True, count_include_pad=padded).divisor == 16.0
     assert laid(drawn, 7, 1, number_divisor=3.0).number_divisor == 3.0
 
@@ -196,6 +206,7 @@ def test_inner_elements_are_a_row_under_single_windows_and_where_they_are_many()
     made = laid([WHOLE], 7, 2)
     assert (made[:2], made.sizes) == ((7, 1), [one, (4, 1, 4), (2, 2, 1)])
     assert laid([WHOLE], 7, 1).sizes == [one, (7, 7, 1), (4, 1, 4)]
+    assert laid([WHOLE], 7, 0)[:2] == (1, 0)
     # Else from 4096 on, and where there is an axis left.
     for inner, row in ((4095, False), (4096, True), (4097, True)):
         made = laid([HALVES, HALVES], 7, inner)

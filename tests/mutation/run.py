@@ -215,10 +215,8 @@ def forked(row: dict[str, Any], source: str, mutant: Mutant | None, limit: int) 
         resource.setrlimit(resource.RLIMIT_DATA, (MEMORY, MEMORY))
         # Seconds of the processor: those of a clock say nothing on a busy machine.
         resource.setrlimit(resource.RLIMIT_CPU, (limit, limit + 5))
-        with open(os.devnull if mutant else "/dev/stderr", "w") as nowhere:
-            os.dup2(nowhere.fileno(), 1)
-            if mutant:
-                os.dup2(nowhere.fileno(), 2)
+        os.dup2(os.open(os.devnull, os.O_WRONLY) if mutant else 2, 1)
+        os.dup2(1, 2)
         told = tested(row, source, mutant)
     except BaseException as error:
         told = {"verdict": "killed", "by": f"{type(error).__name__} on import", "before": "", "after": ""}
