@@ -65,8 +65,8 @@ MUTANTS: tuple[Mutant, ...] = (
     Mutant(
         "ceil_mode keeps a window that begins where the input ends",
         "pooling/geometry.py",
-        "«(output - 1) * strides[i] >= size + begin»",
-        "(output - 1) * strides[i] > size + begin",
+        "effective, stride), «(size + begin - 1) // stride + 1»)",
+        "(size + begin) // stride + 1",
         "test_geometry",
     ),
     Mutant(
@@ -200,8 +200,8 @@ MUTANTS: tuple[Mutant, ...] = (
     Mutant(
         "the dilation of the depth is dropped",
         "pyx/bands.pxi",
-        "depth_step = «plan.axes[0].dilation * plan.axes[1].input_size * row»",
-        "plan.axes[1].input_size * row",
+        "depth_step = «plan.axes[0].dilation * plan.in_plane»",
+        "plan.in_plane",
         f"{MAXIMA}[depth_dilated_of_wide_rows-propagate]",
     ),
     Mutant(
@@ -299,7 +299,7 @@ MUTANTS: tuple[Mutant, ...] = (
     Mutant(
         "the last row of a phase is left out",
         "pyx/argmax_stacks.pxi",
-        "end = min(max(ceil_divide(«height.input_size - top - phase», height.stride), begin), pieces.phase_rows)",
+        "end = min(max(ceil_divide(«height.input_size - top - phase», height.stride), begin), end)",
         "height.input_size - top - phase - 1",
         f"{MAXIMA}[many_planes_stride_3-propagate]",
     ),

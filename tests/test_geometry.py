@@ -449,3 +449,181 @@ def test_windows_of_padding_alone_where_they_are_allowed() -> None:
         geometry.pool_axes([5], 1, 1, 2)
     (axis,) = geometry.pool_axes([5], 1, 1, 2, empty_windows=True)
     assert (axis.output_size, axis.pad_begin, axis.pad_end) == (9, 2, 2)
+
+
+# --- numbers that follow from windows ---------------------------------------------------------------------
+
+
+@given(lines())
+def test_taps_and_windows_are_listed_cell_by_cell(line: Line) -> None:
+    starts = line.starts()
+    assume(starts)
+    axis = line.axis
+    assert [list(axis.window(output)) for output in range(len(starts))] == [line.taps(start) for start in starts]
+    inside = [[tap if 0 <= tap < line.size else -1 for tap in line.taps(start)] for start in starts]
+    assert axis.taps().tolist() == inside
+    assert axis.effective_kernel_size == line.taps(0)[-1] + 1
+
+
+@given(st.integers(1, 12), st.integers(1, 15))
+def test_taps_of_adaptive_windows_end_where_these_end(size: int, outputs: int) -> None:
+    axis = Axis(size, outputs, size, adaptive=True)
+    windows = [list(range(o * size // outputs, math.ceil(Fraction((o + 1) * size, outputs)))) for o in range(outputs)]
+    assert [list(axis.window(output)) for output in range(outputs)] == windows
+    assert axis.taps().tolist() == [window + [-1] * (size - len(window)) for window in windows]
+
+
+@given(lines())
+def test_how_many_windows_hold_one_cell(line: Line) -> None:
+    axis = Axis(10**6, 10**5, line.kernel, line.stride, line.dilation, line.begin)
+    outputs = range(-100, 100)
+    taps = [tap for output in outputs for tap in line.taps(output * line.stride)]
+    assert axis.most_taps == max(taps.count(cell) for cell in range(line.stride))
+    assert axis.divisible_kernel_size == min(n for n in range(line.kernel, 14) if n % line.stride == 0)
+
+
+@given(lines(), st.integers(1, 8))
+def test_padding_that_leaves_windows_of_another_size_where_they_are(line: Line, kernel: int) -> None:
+    starts = line.starts()
+    assume(starts)
+    begin, end = line.axis.padding_of(kernel)
+    for output, start in enumerate(starts):
+        taps, others = line.taps(start), range(output * line.stride - begin, output * line.stride - begin + kernel)
+        # Twice the distance of the centres: 0, or the half cell by which sizes of both parities cannot agree.
+        assert taps[0] + taps[-1] - others[0] - others[-1] == (line.axis.effective_kernel_size - kernel) % 2
+    behind = others[-1] - (line.size - 1)
+    assert end == max(0, behind)
+
+
+@given(lines())
+def test_the_transposed_axis_names_the_windows_that_hold_a_cell(line: Line) -> None:
+    line = line._replace(dilation=1, begin=0, end=0) if line.stride > 1 else line
+    starts = line.starts()
+    assume(starts)
+    held = [[output for output, start in enumerate(starts) if cell in line.taps(start)] for cell in range(line.size)]
+    transposed = line.axis.transposed
+    assert (transposed.input_size, transposed.output_size) == (len(starts), line.size)
+    found = transposed.taps().tolist()
+    assert [[output for output in row if output >= 0] for row in found] == held
+    assert transposed.stride == 1
+    if line.stride > 1:
+        assert (transposed.adaptive, transposed.kernel_size) == (True, max(map(len, held)))
+        first, count = line.axis.covering()
+        assert [list(range(*pair)) for pair in zip(first, first + count, strict=True)] == held
+    else:
+        assert not transposed.adaptive
+        # Cells behind the last window need padding, and no more than they need.
+        reach = line.size - 1 + line.begin
+        assert transposed.pad_end == max(0, reach - (len(starts) - 1))
+
+
+@given(lines(), st.integers(1, 3), st.booleans())
+def test_slabs_hold_the_windows_that_read_them(line: Line, more: int, adaptive: bool) -> None:
+    if adaptive:
+        line = line._replace(begin=0, end=0)
+        axis = Axis(line.size, line.kernel, line.size, adaptive=True)
+        starts = range(line.kernel)
+        whole = [list(axis.window(output)) for output in starts]
+        cells = 1 + more
+    else:
+        assume(line.starts())
+        axis = line.axis
+        whole = [line.taps(start) for start in line.starts()]
+        cells = (-(-axis.effective_kernel_size // line.stride) + more - 1) * line.stride
+    covered: list[int] = []
+    for slab in axis.slabs(cells):
+        begin, end = slab.cells.start, slab.cells.stop
+        assert end - begin <= cells
+        covered += range(begin, end)
+        spanning = [o for o, taps in enumerate(whole) if taps[0] < end and taps[-1] >= begin]
+        outputs = list(range(slab.outputs.start, slab.outputs.stop))
+        assert outputs == spanning
+        assert (slab.counted.output_size, slab.spread.output_size) == (len(outputs), len(outputs))
+        assert slab.counted.input_size == slab.read.stop - slab.read.start
+        assert slab.spread.input_size == end - begin
+        if not outputs:
+            continue
+        assert slab.read.start == max(whole[outputs[0]][0], 0)
+        assert slab.read.stop == min(whole[outputs[-1]][-1] + 1, line.size)
+        for axis_of, offset, last in ((slab.counted, slab.read.start, slab.read.stop), (slab.spread, begin, end)):
+            found = [[offset + tap for tap in row if tap >= 0] for row in axis_of.taps().tolist()]
+            assert found == [[tap for tap in whole[o] if offset <= tap < last] for o in outputs]
+    assert covered == list(range(line.size))
+
+
+def test_blocks_are_counted_with_the_partial_one_unless_it_is_trimmed() -> None:
+    assert [geometry.block_count(size, 4) for size in (1, 4, 5, 8)] == [1, 1, 2, 2]
+    assert [geometry.block_count(size, 4, "trim") for size in (1, 4, 5, 8)] == [0, 1, 1, 2]
+
+
+def test_flags_are_passed_by_name() -> None:
+    axis = geometry.global_axes([5])[0]
+    for call in (
+        lambda: axis.windows(np.arange(1), True),
+        lambda: axis.border_windows(True),
+        lambda: geometry.padding_pairs("f", 0, [5], [3], [1], 7),
+        lambda: geometry.count_windows(5, 3, 1, 0, 0, True),
+        lambda: geometry.pool_axes([5], 3, 1, 0, 1, False, "f"),
+        lambda: geometry.adaptive_axes([5], 2, "f"),
+        lambda: geometry.global_axes([5], "f"),
+        lambda: geometry.transposed_axes([5], 3, 1, 0, 1, 0, None, "f"),
+    ):
+        with pytest.raises(TypeError, match="positional argument"):
+            call()  # type: ignore[no-untyped-call]
+
+
+def test_padding_counts_only_where_it_is_asked_for() -> None:
+    (axis,) = geometry.pool_axes([4], 3, 1, 1)
+    assert axis.border_windows().divisor.tolist() == [2, 2]
+    assert axis.windows(np.arange(4)).divisor.tolist() == [2, 3, 3, 2]
+    assert axis.border_windows(count_include_pad=True).divisor.tolist() == [3, 3]
+
+
+def test_shares_of_windows_that_follow_the_size() -> None:
+    (adaptive,) = geometry.adaptive_axes([7], 3)
+    assert (adaptive.padding_share, adaptive.unread_share) == (0.0, 0.0)
+
+
+def test_several_windows_of_the_size_of_the_axis_are_not_global() -> None:
+    (axis,) = geometry.pool_axes([3], 3, 1, [(0, 1)])
+    assert (axis.output_size, axis.is_global) == (2, False)
+
+
+def test_long_windows_find_a_quarter_of_themselves_in_the_input() -> None:
+    half = geometry.LONG_WINDOW // 2
+    (axis,) = geometry.pool_axes([half], 4 * half, 1, 2 * half)
+    assert axis.kernel_size == 4 * half
+    with pytest.raises(ValueError) as error:
+        geometry.pool_axes([half], 4 * half + 1, 1, 2 * half)
+    assert str(error.value) == (
+        f"output_shape: kernel_size={4 * half + 1} makes the effective kernel size {4 * half + 1} on axis L, whose "
+        f"input has {half} cells; use at most {4 * half}"
+    )
+
+
+@pytest.mark.parametrize("padding", [-1, (-1,), [(-1, 0)], [(0, -1)]])
+def test_padding_is_not_negative(padding: Any) -> None:
+    with pytest.raises(ValueError) as error:
+        geometry.pool_axes([5], 3, 1, padding)
+    assert "must be at least 0 on axis L, not -1" in str(error.value)
+
+
+@pytest.mark.parametrize("stride", [3, 5, 6, 7])
+@pytest.mark.parametrize("dilation", [2, 3, 4])
+def test_windows_at_a_cell_where_taps_meet_it_in_turns(stride: int, dilation: int) -> None:
+    axis = Axis(10**6, 10**5, 6, stride, dilation)
+    for cell in range(30):
+        expected = [o for o in range(-40, 40) if cell in range(o * stride, o * stride + 6 * dilation, dilation)]
+        assert sorted(axis.windows_at(cell)) == expected
+
+
+def test_outputs_of_transposed_convolutions_fit_64_bits() -> None:
+    (axis,) = geometry.transposed_axes([2**62], 1, 2)
+    assert axis.input_size == LARGEST
+    with pytest.raises(ValueError, match="it must be at least 1 and fit 64 bits"):
+        geometry.transposed_axes([2**62], 2, 2)
+
+
+def test_windows_that_hold_a_cell_have_no_gaps() -> None:
+    with pytest.raises(AssertionError):
+        Axis(5, 3, 2, dilation=2).covering()

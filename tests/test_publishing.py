@@ -104,3 +104,9 @@ def test_pages_count_the_edits_that_tests_must_notice() -> None:
     for name in ("CONTRIBUTING.md", "docs/reliability.md"):
         text = " ".join((ROOT / name).read_text(encoding="utf-8").split())
         assert re.findall(r"(\d+) small edits", text) == [str(count)], name
+
+
+def test_the_lines_that_are_edited_stand_once_in_their_files() -> None:
+    for mutant in importlib.import_module("tests.mutants").MUTANTS:
+        text = (ROOT / mutant.path).read_text(encoding="utf-8")
+        assert text.count(mutant.line.replace("«", "").replace("»", "")) == 1, mutant.name
