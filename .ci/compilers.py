@@ -2,8 +2,8 @@
 
 gcc 14 and clang 16 made errors of what others only warn of; those warnings are errors here, whatever compiler this is.
 Without arguments the system's compiler is asked and a current clang, which comes with the wheel `ziglang`. Only the
-syntax is checked, so that this takes seconds. Each header is compiled alone as well, once more without what the compiler
-says of SSE2: then it is what other processors than x86 compile.
+syntax is checked, so that this takes seconds. Each header is compiled alone as well, once more without what the
+compiler says of SSE2: then it is what other processors than x86 compile.
 
 Usage: python .ci/compilers.py [--optimize LEVEL] [--translated FOLDER] [COMPILER ...]; exit status 1 when a compiler
 refuses. A COMPILER is a command such as gcc-11, or in quotes one with arguments, such as "chroot FOLDER gcc-16", where
@@ -122,7 +122,9 @@ def refused_headers(name: str, command: list[str], folder: str) -> bool:
             if answer.returncode:
                 wrong = True
                 print(f"REFUSED {name} {' '.join(processor)}: {header.name}\n{answer.stderr}")
-    print(f"{'REFUSED' if wrong else 'ok':8}{name}: {len(headers)} headers, each alone, with SSE2 and without", flush=True)
+    print(
+        f"{'REFUSED' if wrong else 'ok':8}{name}: {len(headers)} headers, each alone, with SSE2 and without", flush=True
+    )
     return wrong
 
 
