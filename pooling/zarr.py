@@ -51,6 +51,10 @@ UNSHARDED_CHUNKS = {2: 1024, 3: 128}
 """Elements of a chunk where there are no shards (Zarr v2)."""
 MEMORY = 1 << 27
 """Bytes of the source that are worked on at a time."""
+MAPPED_BYTES = 1 << 26
+"""Bytes of a mapped file that are looked at before its pages are given back."""
+AROUND = 32
+"""By how much the pages that a plane brings along may be larger than what is read of it."""
 SAMPLED = 64
 """Elements on each axis of the corner by which a source is known again."""
 LONGEST_WAIT = 60.0
@@ -118,19 +122,40 @@ class Source:
         return np.dtype(self.array.dtype).newbyteorder("=")
 
     def read(self, region: Sequence[slice]) -> AnyArray:
-        """Return a region, with the axes of the image; of arrays in memory it is a view."""
+        """Return a region, with the axes of the image; of arrays in memory it is a view, of a mapped file a copy."""
         taken: list[slice] = [slice(None)] * len(self.order)
         for axis, part in zip(self.order, region, strict=True):
             taken[axis] = part
         found = np.asarray(self.array[tuple(taken)])
-        found = found.astype(found.dtype.newbyteorder("="), copy=False)
+        if self._mapping is None:
+            found = found.astype(found.dtype.newbyteorder("="), copy=False)
+        else:
+            found = self._copied(found)
         return found.transpose(self.order)
 
-    def let_go(self) -> None:
-        """Give back the memory of what was read of a file; unchanged pages are read again when they are asked for."""
-        mapping = getattr(self.array, "_mmap", None)
+    @property
+    def _mapping(self) -> mmap.mmap | None:
+        """The mapping of a file whose pages can be given back, or None."""
+        mapping: mmap.mmap | None = getattr(self.array, "_mmap", None)
         # A private mapping ("c") may hold changes that no file has.
-        if mapping is not None and getattr(self.array, "mode", "c") != "c" and hasattr(mapping, "madvise"):
+        gives_back = mapping is not None and getattr(self.array, "mode", "c") != "c" and hasattr(mapping, "madvise")
+        return mapping if gives_back else None
+
+    def _copied(self, part: AnyArray) -> AnyArray:
+        """Copy a part of a mapped file a few of its planes at a time, and give back their pages.
+
+        A row of some hundred bytes brings the pages around it along, many times as much as the part itself.
+        """
+        copied = np.empty(part.shape, part.dtype.newbyteorder("="))
+        planes = max(1, MAPPED_BYTES // max(1, min(abs(part.strides[0]), AROUND * part[:1].nbytes)))
+        for start in range(0, len(part), planes):
+            copied[start : start + planes] = part[start : start + planes]
+            self._let_go()
+        return copied
+
+    def _let_go(self) -> None:
+        """Give back the memory of what was read of a file; unchanged pages are read again when they are asked for."""
+        if (mapping := self._mapping) is not None:
             with suppress(OSError, ValueError):
                 mapping.madvise(mmap.MADV_DONTNEED)
 
@@ -824,7 +849,6 @@ def _write(image: Image, draft: Path, progress: Progress) -> None:
             for level, array, kept, values in zip(image.levels, arrays, gathered, made, strict=True):
                 (array if kept is None else kept)[level.place(region)] = values
             del block, made
-            image.source.let_go()
             journal.add(number)
         number = len(regions)
         for level, array, kept in zip(image.levels, arrays, gathered, strict=True):

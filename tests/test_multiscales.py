@@ -713,6 +713,32 @@ def test_the_command_is_ended_and_goes_on(tmp_path):
     np.testing.assert_array_equal(levels_of(target)[1], pooling.block_reduce(array, 2))
 
 
+PEAK = """
+import sys
+from pooling.zarr import write_multiscales
+def peak():
+    return next(int(line.split()[1]) for line in open("/proc/self/status") if line.startswith("VmHWM"))
+import numpy as np
+write_multiscales(np.zeros((64, 64, 64), np.uint8), sys.argv[2] + ".small", axes="zyx", levels=1)
+before = peak()
+write_multiscales(sys.argv[1], sys.argv[2], axes="zyx", levels=3, memory=1 << 24)
+print(peak() - before)
+"""
+
+
+@pytest.mark.skipif(not Path("/proc/self/status").exists(), reason="memory is read from /proc")
+def test_pages_of_a_mapped_file_are_given_back(tmp_path):
+    """Rows of some hundred bytes bring the pages around them along; what is mapped stays near what is worked on."""
+    mapped = np.lib.format.open_memmap(tmp_path / "a.npy", "w+", np.uint8, (128, 2048, 2048))
+    mapped[:, ::16] = 1  # so that the pages are there
+    del mapped
+    done = subprocess.run(
+        [sys.executable, "-c", PEAK, str(tmp_path / "a.npy"), str(tmp_path / "a.zarr")],
+        check=True, capture_output=True, text=True,
+    )  # fmt: skip
+    assert int(done.stdout) < 350_000  # kilobytes, of 537,000; all of it was mapped before
+
+
 def test_nothing_but_zarr_is_overwritten_and_never_the_source(tmp_path):
     array = np.arange(64 * 64, dtype=np.uint16).reshape(64, 64)
     photos = tmp_path / "photos"
