@@ -38,6 +38,7 @@ SOURCES = (
 )
 """Files of tests that read the sources of the package where a checkout has them."""
 SOURCES_AMONG_OTHERS = (
+    "tests/test_operators.py::test_the_guide_names_files_and_things_that_exist",
     "tests/test_guide.py::test_the_calls_that_adding_an_operator_shows_are_those_of_the_sources",
     "tests/test_repository.py::test_output_size_arithmetic_is_in_geometry_only",
 )

@@ -35,6 +35,7 @@ def test_extras() -> None:
         "test",
         "lint",
         "bench",
+        "docs",
     }
 
 

@@ -15,7 +15,7 @@ from pooling.signs import first_line
 
 from .constants import check_made, tensors_of, with_one_domain
 from .functions import aligned
-from .graph import Scope, all_nodes, is_default, scopes_of, subgraphs
+from .graph import Scope, is_default, scopes_of, subgraphs
 from .limits import check_growth
 from .missing import remedy_for_missing
 from .nodes import POOLING_OPERATORS
@@ -131,8 +131,13 @@ def _check_names(function: str, model: onnx.ModelProto) -> None:
         check("a function", each.domain, each.name, *each.input, *each.output, *each.attribute)
     for entry in (*model.opset_import, *(entry for each in model.functions for entry in each.opset_import)):
         check("a domain", entry.domain)
-    nodes = list(all_nodes([*model.graph.node, *(node for each in model.functions for node in each.node)]))
-    for graph in (model.graph, *(inner for node in nodes for _, inner in subgraphs(node))):
+    # Not by calls: how deep graphs lie inside of each other is checked later.
+    nodes, graphs = [*model.graph.node, *(node for each in model.functions for node in each.node)], [model.graph]
+    for node in nodes:
+        for _, inner in subgraphs(node):
+            graphs.append(inner)
+            nodes += inner.node
+    for graph in graphs:
         check("an initializer", *(tensor.name for tensor in graph.initializer))
         check("an initializer", *(tensor.values.name for tensor in graph.sparse_initializer))
         for info in (*graph.input, *graph.output, *graph.value_info):
