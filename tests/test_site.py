@@ -287,7 +287,12 @@ def test_links_work_where_the_repository_is_hosted(page: Path) -> None:
 @pytest.mark.parametrize("page", PAGES, ids=name_of)
 def test_every_name_of_ours_on_a_page_is_there(page: Path) -> None:
     for name in set(re.findall(r"`(pooling(?:\.[A-Za-z]\w*)+)", page.read_text(encoding="utf-8"))):
-        pkgutil.resolve_name(name)
+        try:
+            pkgutil.resolve_name(name)
+        except ModuleNotFoundError as error:
+            # Such as torch, where that is not installed.
+            if (error.name or "pooling").startswith("pooling"):
+                raise
 
 
 def test_the_front_page_has_the_figures_of_the_readme() -> None:
