@@ -51,7 +51,7 @@ UNSHARDED_CHUNKS = {2: 1024, 3: 128}
 """Elements of a chunk where there are no shards (Zarr v2)."""
 MEMORY = 1 << 27
 """Bytes of the source that are worked on at a time."""
-MAPPED_BYTES = 1 << 26
+MAPPED_BYTES = 1 << 24
 """Bytes of a mapped file that are looked at before its pages are given back."""
 AROUND = 32
 """By how much the pages that a plane brings along may be larger than what is read of it."""
