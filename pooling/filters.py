@@ -1048,10 +1048,14 @@ def _integer_means(
             array = _float_means(array, window, number, dtype)
             continue
         means = np.empty(array.shape, array.dtype)
-        constant = array.dtype.type(int(number) if window.mode == "constant" else 0)
-        _filtered(_Reducer(_pool("mean", rounding="trunc"), constant), array, [window], means)
+        _filtered(_cutting_off(array.dtype, window, number), array, [window], means)
         array = means.astype(dtype, copy=False)
     return array if windows else array.astype(dtype)
+
+
+def _cutting_off(dtype: np.dtype[Any], window: _Window, number: float) -> _Reducer:
+    """Return what makes means that are cut off."""
+    return _Reducer(_pool("mean", rounding="trunc"), dtype.type(int(number) if window.mode == "constant" else 0))
 
 
 def _are_banded(windows: Sequence[_Window]) -> bool:
@@ -1062,10 +1066,7 @@ def _are_banded(windows: Sequence[_Window]) -> bool:
 def _means_in_bands(array: AnyArray, windows: Sequence[_Window], number: float) -> AnyArray:
     """Return means that are cut off after each axis, all axes of a part of the array before the next part."""
     result = np.empty(array.shape, array.dtype)
-    reducers = [
-        _Reducer(_pool("mean", rounding="trunc"), array.dtype.type(int(number) if window.mode == "constant" else 0))
-        for window in windows
-    ]
+    reducers = [_cutting_off(array.dtype, window, number) for window in windows]
     length = len(array)
     rows = max(1, BAND_BYTES * length // array.nbytes, 4 * windows[0].size)
     for start in range(0, length, rows):

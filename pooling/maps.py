@@ -240,8 +240,9 @@ def in_other_layout(array: AnyArray, dimensions: Any, layout: Any) -> Moved | No
 class LayoutWarning(UserWarning):
     """Says that an array looks as if its channels were last, though it is pooled as if they were not.
 
-    Shown with the first call of each function, shape, dtype and set of arguments, at the line that calls. Where the
-    filters of `warnings` make it an error, the call pools nothing and is not remembered: the next one is refused, too.
+    Shown with the first call of each function, shape, dtype and set of arguments, of `pooling.block_reduce` and
+    `pooling.pyramid` with each, at the line that calls. Where the filters of `warnings` make it an error, the call
+    pools nothing and is not remembered: the next one is refused, too.
     """
 
 

@@ -146,10 +146,13 @@ class Source:
 
         A row of some hundred bytes brings the pages around it along, many times as much as the part itself.
         """
-        copied = np.empty(part.shape, part.dtype.newbyteorder("="))
-        planes = max(1, MAPPED_BYTES // max(1, min(abs(part.strides[0]), AROUND * part[:1].nbytes)))
-        for start in range(0, len(part), planes):
-            copied[start : start + planes] = part[start : start + planes]
+        copied = np.empty_like(part, part.dtype.newbyteorder("="), subok=False)
+        # Planes lie one behind another: along the axis whose steps are the longest.
+        slowest = int(np.argmax(np.abs(part.strides)))
+        source, target = np.moveaxis(part, slowest, 0), np.moveaxis(copied, slowest, 0)
+        planes = max(1, MAPPED_BYTES // max(1, min(abs(source.strides[0]), AROUND * source[:1].nbytes)))
+        for start in range(0, len(source), planes):
+            target[start : start + planes] = source[start : start + planes]
             self._let_go()
         return copied
 

@@ -87,7 +87,7 @@ UNITS_OF_MEMORY = {"": 30, "k": 10, "m": 20, "g": 30, "t": 40}
 
 
 def _bytes(text: str) -> int:
-    """Read an amount of memory: GiB, or what its unit says; as a thousand or 1024, which is the same here."""
+    """Read an amount of memory: GiB without a unit; MB is taken for MiB, for it need not be exact."""
     found = re.fullmatch(r"(\d+\.?\d*|\.\d+)\s*(?:([kmgt])(?:i?b)?)?", text.strip().lower(), re.ASCII)
     amount = float(found[1]) * 2.0 ** UNITS_OF_MEMORY[found[2] or ""] if found else 0.0
     if not 0 < amount < 2.0**50:
