@@ -172,6 +172,33 @@ def test_pictures_equal_those_of_scipy(name, size, mode):
             np.testing.assert_array_equal(getattr(filters, name)(array, **arguments), expected)
 
 
+@settings(max_examples=100, deadline=None)
+@given(
+    st.sampled_from([(60, 7), (97, 5, 3), (41, 1, 4, 2)]),
+    st.sampled_from(["uint8", "int16", "int64"]),
+    st.lists(st.integers(1, 5), min_size=4, max_size=4),
+    st.lists(st.integers(-2, 1), min_size=4, max_size=4),
+    st.sampled_from(sorted(filters.MODES)),
+    st.randoms(use_true_random=False),
+)
+def test_means_of_a_part_of_the_array_at_a_time(shape, dtype, size, origin, mode, random):
+    """Large arrays of integers are filtered on all axes a part at a time; here small ones are."""
+    array = np.random.default_rng(random.getrandbits(32)).integers(0, 120, shape).astype(dtype)
+    axes = random.sample(range(len(shape)), random.randint(1, len(shape)))
+    arguments = {
+        "size": [size[axis] for axis in axes],
+        "origin": [max(-(size[axis] // 2), min(origin[axis], (size[axis] - 1) // 2)) for axis in axes],
+        "mode": mode,
+        "cval": 3,
+        "axes": tuple(axes),
+    }
+    with pytest.MonkeyPatch.context() as patched:
+        patched.setattr(filters, "BAND_BYTES", 1 << 40)
+        expected = filters.uniform_filter(array, **arguments)
+        patched.setattr(filters, "BAND_BYTES", 1)
+        np.testing.assert_array_equal(filters.uniform_filter(array, **arguments), expected)
+
+
 @beside_scipy
 def test_one_nan_reaches_no_farther_than_its_windows():
     array = np.ones((9, 9), np.float32)
