@@ -64,6 +64,8 @@ BLOCK_BYTES = 1 << 23
 """Bytes of the lines, with their borders, that are pooled at a time where windows are long for their axis."""
 BAND_BYTES = 1 << 20
 """Bytes of an array whose means are taken on all axes before those of the next part, so that a cache holds them."""
+FEWEST_OF_RUN = 8
+"""Cells, on average, that are copied run by run; where fewer lie side by side, each is taken by its number."""
 MOST_CELLS = 1 << 55
 """Elements of a window whose sums are taken one axis after another, so that a digit of a sum has 7 bits at least."""
 LONGEST_LINE = 1 << 28
@@ -382,8 +384,13 @@ class _Reducer:
         """Copy the cells that the windows of some centres cover."""
         cells = window.cells(array.shape[window.axis], start, stop)
         outer = (slice(None),) * window.axis
+        turns = np.flatnonzero(np.diff(cells, 2)) + 1
+        if len(cells) < FEWEST_OF_RUN * (len(turns) + 1):
+            taken = np.take(array, np.maximum(cells, 0), axis=window.axis)
+            np.moveaxis(taken, window.axis, 0)[cells < 0] = self.constant
+            return taken
         taken = np.empty((*array.shape[: window.axis], len(cells), *array.shape[window.axis + 1 :]), array.dtype)
-        for begin, end in _straight_runs(cells):
+        for begin, end in _straight_runs(cells, turns):
             place = (*outer, slice(begin, end))
             first, last = int(cells[begin]), int(cells[end - 1])
             if first < 0:
@@ -395,10 +402,9 @@ class _Reducer:
         return taken
 
 
-def _straight_runs(cells: NDArray[np.intp]) -> Iterator[tuple[int, int]]:
-    """Cut cells into runs that are all the same, or each the next or the one before; copies of runs are fast."""
+def _straight_runs(cells: NDArray[np.intp], turns: NDArray[np.intp]) -> Iterator[tuple[int, int]]:
+    """Cut cells into runs that are all the same, or each the next or the one before; `turns` is where steps change."""
     steps = np.diff(cells)
-    turns = np.flatnonzero(np.diff(steps)) + 1
     begin = 0
     while begin < len(cells):
         end = begin + 1
@@ -1041,8 +1047,8 @@ def _integer_means(
     if rounding is not None:
         return _rounded_means(function, array, windows, number, rounding).astype(dtype, copy=False)
     held = all(window.mode != "constant" or _holds(array.dtype, number) for window in windows)
-    if held and dtype == array.dtype and array.nbytes > 2 * BAND_BYTES and _are_banded(windows):
-        return _means_in_bands(array, windows, number)
+    if held and dtype == array.dtype and (rows := _rows_of_band(array, windows)):
+        return _means_in_bands(array, windows, number, rows)
     for window in windows:
         if window.mode == "constant" and not _holds(array.dtype, number):
             array = _float_means(array, window, number, dtype)
@@ -1058,17 +1064,25 @@ def _cutting_off(dtype: np.dtype[Any], window: _Window, number: float) -> _Reduc
     return _Reducer(_pool("mean", rounding="trunc"), dtype.type(int(number) if window.mode == "constant" else 0))
 
 
-def _are_banded(windows: Sequence[_Window]) -> bool:
-    """Whether means on several axes can be taken a part of the first axis at a time: it comes first, or stays."""
-    return len(windows) > 1 and all(window.axis > 0 for window in windows[1:])
+def _rows_of_band(array: AnyArray, windows: Sequence[_Window]) -> int:
+    """Return how much of the first axis is filtered on all axes at a time; 0 where the whole array is.
+
+    That axis must come first, or stay. Parts of it are small, and longer than the windows: borders are read twice.
+    """
+    if array.nbytes <= 2 * BAND_BYTES or len(windows) < 2 or any(window.axis == 0 for window in windows[1:]):
+        return 0
+    first = windows[0]
+    rows = max(1, BAND_BYTES * len(array) // array.nbytes)
+    if first.axis == 0:
+        rows = max(rows, 4 * first.size)
+    return rows if 2 * rows <= len(array) and array[:rows].nbytes <= 16 * BAND_BYTES else 0
 
 
-def _means_in_bands(array: AnyArray, windows: Sequence[_Window], number: float) -> AnyArray:
+def _means_in_bands(array: AnyArray, windows: Sequence[_Window], number: float, rows: int) -> AnyArray:
     """Return means that are cut off after each axis, all axes of a part of the array before the next part."""
     result = np.empty(array.shape, array.dtype)
     reducers = [_cutting_off(array.dtype, window, number) for window in windows]
     length = len(array)
-    rows = max(1, BAND_BYTES * length // array.nbytes, 4 * windows[0].size)
     for start in range(0, length, rows):
         stop = min(start + rows, length)
         left = list(zip(reducers, windows, strict=True))

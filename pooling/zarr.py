@@ -15,6 +15,7 @@ import mmap
 import os
 import shutil
 import struct
+import zipfile
 import zlib
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import ExitStack, contextmanager, suppress
@@ -150,7 +151,8 @@ class Source:
         # Planes lie one behind another: along the axis whose steps are the longest.
         slowest = int(np.argmax(np.abs(part.strides)))
         source, target = np.moveaxis(part, slowest, 0), np.moveaxis(copied, slowest, 0)
-        planes = max(1, MAPPED_BYTES // max(1, min(abs(source.strides[0]), AROUND * source[:1].nbytes)))
+        between, read = abs(source.strides[0]), AROUND * source[:1].nbytes
+        planes = max(1, MAPPED_BYTES // max(1, min(between, read)))
         for start in range(0, len(source), planes):
             target[start : start + planes] = source[start : start + planes]
             self._let_go()
@@ -270,14 +272,16 @@ def _refuse_address(path: str | os.PathLike[str], rule: str, remedy: str) -> Non
 def _of_npy(path: Path) -> Any:
     """Map a file of NumPy."""
     with open(path, "rb") as file:
-        begins = file.read(6)
-    # NumPy takes what begins otherwise for a pickle, and an archive begins as a ZIP does.
-    if len(begins) == 6 and begins != np.lib.format.MAGIC_PREFIX and not begins.startswith(b"PK"):
+        begins = file.read(len(np.lib.format.MAGIC_PREFIX))
+    # NumPy takes what begins otherwise for a pickle, but for archives.
+    if not np.lib.format.MAGIC_PREFIX.startswith(begins) and not zipfile.is_zipfile(path):
         raise value_error(
             FUNCTION,
             f"{str(path)!r} is no file of numpy.save, whatever its name says",
             "save the array as .npy or .tif",
         )
+    if len(begins) < len(np.lib.format.MAGIC_PREFIX):
+        raise value_error(FUNCTION, f"{str(path)!r} is cut off, or no array: it has {len(begins)} bytes")
     has_objects = False
     with suppress(ValueError, EOFError), open(path, "rb") as file:
         version = np.lib.format.read_magic(file)
@@ -314,7 +318,8 @@ UNIT_WORDS = {
 
 def _said_by_tiff(file: Any, axes: str) -> Said:
     """Read what OME-TIFF and ImageJ say of elements; resolutions of other TIFFs are those of paper."""
-    palette = int(file.series[0].keyframe.photometric) == PALETTE
+    # ImageJ has intensities there, and the colours that it shows them in.
+    palette = int(file.series[0].keyframe.photometric) == PALETTE and not file.is_imagej
     with suppress(Exception):  # of any kind, by what is wrong with the text
         sizes, signs = _sizes_by_ome(file) if file.is_ome else _sizes_by_imagej(file) if file.is_imagej else ({}, {})
         known = {
@@ -1171,7 +1176,7 @@ def _image(
     if source.said.palette and call.reduction.name not in ("mode", "first"):
         raise value_error(
             FUNCTION,
-            f"elements of the source are numbers of a palette's colours, of which there is no {call.reduction.name}",
+            "has no meaning for elements that are the numbers of a palette's colours",
             "use func='mode' or 'first', or save it in RGB",
             argument=("func", func),
         )

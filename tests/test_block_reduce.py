@@ -404,7 +404,7 @@ REFUSED: list[tuple[Any, ...]] = [
     (TypeError, r"func=.* must be a word, not a function; write func='max'$", X, (2, np.max), {}),
     (
         TypeError,
-        r"func=.* must be a word, not a function; write func='mean', nodata=numpy.nan$",
+        r"func=.* must be a word, not a function; write func='mean', of floats with nodata=numpy.nan$",
         X,
         (2, np.nanmean),
         {},
@@ -752,8 +752,11 @@ def test_a_filling_number_that_no_result_can_be_is_left():
 def test_colours_that_are_reduced_are_warned_of(shape: tuple[int, ...]) -> None:
     picture = np.zeros(shape, np.uint8)
     layout = "HWC" if len(shape) == 3 else "NHWC"
-    with pytest.warns(pooling.LayoutWarning, match=rf'reduced along its last axis too; .* say layout=.*"{layout}"$'):
-        pooling.block_reduce(picture, 2)
+    for size in (2, (2,)):
+        with pytest.warns(pooling.LayoutWarning, match=rf'along its last axis too; .*, say layout="{layout}"$'):
+            pooling.block_reduce(picture, size)
+    with pytest.warns(pooling.LayoutWarning, match="along its last axis too"):
+        pooling.pyramid(picture, [2])
     with pytest.warns(
         pooling.LayoutWarning, match=r"along its last axis too; if that has colours, say axes=\("
     ) as caught:

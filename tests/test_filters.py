@@ -195,8 +195,32 @@ def test_means_of_a_part_of_the_array_at_a_time(shape, dtype, size, origin, mode
     with pytest.MonkeyPatch.context() as patched:
         patched.setattr(filters, "BAND_BYTES", 1 << 40)
         expected = filters.uniform_filter(array, **arguments)
-        patched.setattr(filters, "BAND_BYTES", 1)
+        patched.setattr(filters, "BAND_BYTES", array.nbytes // 8)
         np.testing.assert_array_equal(filters.uniform_filter(array, **arguments), expected)
+
+
+def test_windows_longer_than_the_first_axis_need_no_more_memory():
+    """The part of an array that is filtered on all axes is small, or the array is filtered an axis at a time."""
+    array = np.ones((3, 1000, 1000), np.uint8)
+    tracemalloc.start()
+    try:
+        made = filters.uniform_filter(array, (301, 3, 3))
+        most = tracemalloc.get_traced_memory()[1]
+    finally:
+        tracemalloc.stop()
+    assert (made == 1).all()
+    assert most < 30 * array.nbytes  # 301 + 2 planes would be 100 times as large
+
+
+@pytest.mark.parametrize("mode", ["wrap", "mirror", "reflect"])
+def test_borders_that_come_back_often_are_copied_at_once(mode, monkeypatch):
+    """A loop over each time that a border comes back took minutes."""
+    monkeypatch.setattr(filters, "_straight_runs", None)
+    array = np.random.default_rng(0).integers(0, 99, (2, 10)).astype(np.uint8)
+    for name in FILTERS:
+        made = getattr(filters, name)(array, (101, 1), mode=mode)
+        small = getattr(filters, name)(array, (101, 1), mode=mode, axes=(0, 1), output=np.int64)
+        np.testing.assert_array_equal(made, small)
 
 
 @beside_scipy

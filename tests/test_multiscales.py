@@ -255,6 +255,13 @@ def test_sources_that_are_cut_off(tmp_path):
     with pytest.raises(ValueError, match=r"d\.npy' is no file of numpy\.save, whatever its name says; save") as caught:
         write_multiscales(tmp_path / "d.npy", tmp_path / "out.zarr", axes="yx")
     assert "pickle" not in str(caught.value)
+    for begins, sentence in (
+        (b"\x93NU", "is cut off, or no array: it has 3 bytes"),
+        (b"PK\3\4aaaa", "is no file of numpy"),
+    ):
+        (tmp_path / "e.npy").write_bytes(begins)
+        with pytest.raises(ValueError, match=sentence):
+            write_multiscales(tmp_path / "e.npy", tmp_path / "out.zarr", axes="yx")
 
 
 @pytest.mark.parametrize("shape", [(), (7,), (2, 2, 2, 2, 2, 2)])
@@ -271,11 +278,20 @@ def test_numbers_of_colours_have_no_mean(tmp_path):
     colours[:] = np.arange(256) * 257
     tifffile.imwrite(tmp_path / "a.tif", array, photometric="palette", colormap=colours)
     for func in ("mean", "min", "median"):
-        with pytest.raises(ValueError, match=f"numbers of a palette's colours, of which there is no {func}"):
+        with pytest.raises(
+            ValueError, match=f"func='{func}' has no meaning for elements that are the numbers of a pal"
+        ):
             write_multiscales(tmp_path / "a.tif", tmp_path / "a.zarr", func=func, levels=1)
     assert os.listdir(tmp_path) == ["a.tif"]
     made = write_multiscales(tmp_path / "a.tif", tmp_path / "a.zarr", func="mode", levels=1)
     np.testing.assert_array_equal(levels_of(made)[1], pooling.block_reduce(array, 2, "mode"))
+    # ImageJ has the colours there in which it shows intensities.
+    tifffile.imwrite(
+        tmp_path / "b.tif", array, photometric="palette", colormap=colours,
+        description="ImageJ=1.53t\nimages=1\nslices=1\n", metadata=None,
+    )  # fmt: skip
+    made = write_multiscales(tmp_path / "b.tif", tmp_path / "b.zarr", axes="yx", levels=1)
+    np.testing.assert_array_equal(levels_of(made)[1], pooling.block_reduce(array, 2))
 
 
 # ---------------------------------------------------------------------------------------------------------------------
@@ -658,6 +674,7 @@ def test_the_command_refuses(tmp_path, monkeypatch, capsys, arguments, sentence)
         (["--memory", "nan"], "argument --memory: 'nan' must be a number of GiB, such as 0.5, or such as 512MiB"),
         (["--memory", "12 parsecs"], "argument --memory: '12 parsecs' must be a number of GiB"),
         (["--factors", "two"], "argument --factors: 'two' must be a number, one for each axis with commas between"),
+        (["--factors", "y=2,y=4"], "argument --factors: 'y=2,y=4' must name each axis once, such as z=1,y=2,x=2"),
         (["--factors", "1.5"], "argument --factors: '1.5' must be whole numbers, such as 2 or z=1,y=2,x=2"),
     ],
 )
@@ -675,7 +692,9 @@ def test_the_command_takes_what_people_write(tmp_path, monkeypatch):
     array = volume((8, 50, 60), "uint8")
     np.save("a.npy", array)
     assert cli.main(["pyramid", "a.npy", "a.zarr", "--axes", "z,y,x", "--factors", "1x2x2", "--memory", "64MB"]) == 0
-    assert cli.main(["pyramid", "a.npy", "b.zarr", "--axes", "ZYX", "--factors", "1,2,2", "--memory", "0.0625"]) == 0
+    assert (
+        cli.main(["pyramid", "a.npy", "b.zarr", "--axes", "[Z-Y-X]", "--factors", "1,2,2", "--memory", "6.25e-2"]) == 0
+    )
     for one, other in zip(levels_of(Path("a.zarr")), levels_of(Path("b.zarr")), strict=True):
         np.testing.assert_array_equal(one, other)
 

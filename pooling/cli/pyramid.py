@@ -88,7 +88,7 @@ UNITS_OF_MEMORY = {"": 30, "k": 10, "m": 20, "g": 30, "t": 40}
 
 def _bytes(text: str) -> int:
     """Read an amount of memory: GiB without a unit; MB is taken for MiB, for it need not be exact."""
-    found = re.fullmatch(r"(\d+\.?\d*|\.\d+)\s*(?:([kmgt])(?:i?b)?)?", text.strip().lower(), re.ASCII)
+    found = re.fullmatch(r"((?:\d+\.?\d*|\.\d+)(?:e[+-]?\d+)?)\s*(?:([kmgt])(?:i?b)?)?", text.strip().lower(), re.ASCII)
     amount = float(found[1]) * 2.0 ** UNITS_OF_MEMORY[found[2] or ""] if found else 0.0
     if not 0 < amount < 2.0**50:
         raise argparse.ArgumentTypeError(f"{text!r} must be a number of GiB, such as 0.5, or such as 512MiB")
@@ -97,16 +97,19 @@ def _bytes(text: str) -> int:
 
 def _letters(text: str) -> str:
     """Read the letters of axes; signs between them are left out."""
-    return re.sub(r"[\s,;]+", "", text)
+    return re.sub(r"[\s,;()\[\]'\"-]+", "", text)
 
 
 def _reals(text: str, example: str = "z=4,y=0.5,x=0.5") -> float | list[float] | dict[str, float]:
     """Read one number, several with commas between them or such as 1x2x2, or those of letters."""
-    separated = re.sub(r"(?<=\d)\s*[x×]\s*(?=\d)", ",", text)
+    separated = re.sub(r"(?<=[\d.])\s*[xX×]\s*(?=[\d.])", ",", text)
     parts = [part.strip() for part in separated.split(",")]
     try:
         if all("=" in part for part in parts):
-            return {part.partition("=")[0].strip().lower(): float(part.partition("=")[2]) for part in parts}
+            by_letter = {part.partition("=")[0].strip().lower(): float(part.partition("=")[2]) for part in parts}
+            if len(by_letter) < len(parts):
+                raise argparse.ArgumentTypeError(f"{text!r} must name each axis once, such as {example}")
+            return by_letter
         numbers = [float(part) for part in parts]
     except ValueError:
         raise argparse.ArgumentTypeError(

@@ -52,7 +52,7 @@ def reduction_named(function: str, func: Any) -> BlockReduction:
         called = str(getattr(func, "__name__", ""))
         name = called.removeprefix("nan")
         name = {"amax": "max", "amin": "min", "average": "mean", "ptp": "range"}.get(name, name)
-        leaving_out = ", nodata=numpy.nan" if called.startswith("nan") else ""
+        leaving_out = ", of floats with nodata=numpy.nan" if called.startswith("nan") else ""
         remedy = (
             f"write func={name!r}{leaving_out}"
             if name in BLOCK_REDUCTIONS
@@ -60,6 +60,12 @@ def reduction_named(function: str, func: Any) -> BlockReduction:
         )
         raise type_error(function, "must be a word, not a function", remedy, argument=("func", func))
     return BLOCK_REDUCTIONS[word(function, "func", func, tuple(BLOCK_REDUCTIONS))]
+
+
+def is_for_all_axes(value: Any) -> bool:
+    """Whether sizes of blocks are one for all axes, and not one for each."""
+    several = sequence(value)
+    return several is None or (len(several) == 1 and sequence(several[0]) is None)
 
 
 def block_sizes(function: str, name: str, value: Any, rank: int, axes: Sequence[int] | None = None) -> tuple[int, ...]:
@@ -791,10 +797,15 @@ def block_reduce(
         dtype=dtype,
         layout=layout,
     )
-    if layout is None and call.array.ndim in (3, 4) and whole(block_size) not in (None, 1):
+    if (
+        layout is None
+        and call.array.ndim in (3, 4)
+        and is_for_all_axes(block_size)
+        and call.array.shape != call.outputs
+    ):
         warn_of_colours(
             f"{function}: array of shape {call.array.shape} is reduced along its last axis too; if that has colours, "
-            'say layout="HWC"' + (' or "NHWC"' if call.array.ndim == 4 else ""),
+            f'say layout="{"HWC" if call.array.ndim == 3 else "NHWC"}"',
             call.array,
         )
     wants_valid = flag(function, "return_valid", return_valid)

@@ -30,6 +30,7 @@ from .blocks import (
     block_reduce,
     block_sizes,
     checked_array,
+    is_for_all_axes,
     last_axis,
     masked_like,
     prepared,
@@ -207,7 +208,7 @@ def pyramid(
     reduction = reduction_named(function, func)
     ordered_exactly = exact_levels(function, exact, reduction)
     blocks = pyramid_factors(function, original.shape, factors, levels, axes, edge)
-    if axes is None and original.ndim in (3, 4) and whole(factors) is not None:
+    if axes is None and original.ndim in (3, 4) and is_for_all_axes(factors):
         warn_of_colours(
             f"{function}: array of shape {original.shape} gets smaller along its last axis too; if that has colours, "
             f"say axes={(original.ndim - 3, original.ndim - 2)}",
