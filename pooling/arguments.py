@@ -188,6 +188,14 @@ def plain(value: Any, depth: int = 2) -> Any:
     return value if number is None else number
 
 
+def dtype_of(value: Any) -> np.dtype[Any] | None:
+    """Return the dtype that a value stands for; None where it stands for none, or raises anything."""
+    try:
+        return np.dtype(value)
+    except Exception:
+        return None
+
+
 def _float(value: Any, otherwise: Any) -> Any:
     """Return a number as a float, and something else where it does not let itself be read."""
     try:

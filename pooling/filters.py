@@ -17,7 +17,7 @@ import numpy as np
 from numpy.typing import ArrayLike, DTypeLike, NDArray
 
 from .annotations import AnyArray, Rounding
-from .arguments import real, sequence, whole, word
+from .arguments import dtype_of, real, sequence, whole, word
 from .arrays import as_array, dtype_name, in_default_mode, native
 from .errors import type_error, value_error
 from .families.extremes import max_pool1d, max_pool2d, max_pool3d, min_pool1d, min_pool2d, min_pool3d
@@ -270,14 +270,14 @@ class _Destination:
                 raise value_error(function, "output is read-only", "give an array that can be written to")
             dtype, given = output.dtype.newbyteorder("="), output
         else:
-            try:
-                dtype, given = np.dtype(output), None
-            except TypeError:
+            meant = dtype_of(output)
+            if meant is None:
                 raise type_error(
                     function,
                     f"must be a dtype, an array or None, not {type(output).__name__}",
                     argument=("output", output),
-                ) from None
+                )
+            dtype, given = meant, None
         if dtype_name(dtype) not in DTYPES or (dtype == np.bool_) > (array.dtype == np.bool_):
             raise type_error(
                 function,

@@ -1,4 +1,4 @@
-# cython: language_level=3, boundscheck=False, wraparound=False, cdivision=True, initializedcheck=False
+# cython: language_level=3, wraparound=False, cdivision=True, initializedcheck=False
 """Leaf loops over rows that are hot in the first-level cache. Sizes and strides count elements, never bytes.
 
 `across` combines rows element by element, `along` reduces runs inside one row; every pooling is made of the two.

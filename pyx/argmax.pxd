@@ -1,4 +1,4 @@
-# cython: language_level=3, boundscheck=False, wraparound=False, cdivision=True, initializedcheck=False
+# cython: language_level=3, wraparound=False, cdivision=True, initializedcheck=False
 """Leaf loops over rows that also find where the best value lies, as a distance from the first tap of its window."""
 
 from reducers cimport GREATEST, SMALLEST, better

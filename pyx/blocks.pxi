@@ -94,6 +94,23 @@ cdef int place_operand(block_operand_t* operand, Strided held, Strided like, int
     return 0
 
 
+cdef bint makes_blocks(int op, int kind, int result):
+    """Whether the loops store results of this kind."""
+    cdef bint real = POOLING_F16 <= result <= POOLING_F64
+    cdef bint of_reals = POOLING_F16 <= kind <= POOLING_F64
+    if op == POOLING_SUM:
+        return real or (not of_reals and (result == POOLING_I64 or result == POOLING_U64))
+    if op == POOLING_MEAN:
+        return real or not of_reals
+    if op == POOLING_COUNT:
+        return result == POOLING_I64
+    if op == POOLING_MEDIAN:
+        return real or result == kind
+    if op == POOLING_RMS or op == POOLING_STD or op == POOLING_VAR:
+        return real
+    return result == kind
+
+
 def reduce_blocks(
     int op, int kind, int result, int rounding, elements, stages, origin, spans, int late, nodata, fill,
     double min_valid, mask=None, weights=None, counts=None, carry=None, carry_counts=None, ptrdiff_t threads=1,
@@ -202,8 +219,8 @@ def reduce_blocks(
         job.store = <void*> <convert_fn> double_to_float16
     elif result == POOLING_BF16:
         job.store = <void*> <convert_fn> double_to_bfloat16
-    elif result >= POOLING_F16 and kind < POOLING_F16 and (op == POOLING_MAX or op == POOLING_MIN):
-        raise ValueError("extremes have the dtype of the elements")
+    if not makes_blocks(op, kind, result):
+        raise ValueError("results of blocks of this dtype are not known")
     stage = &job.stage[0]
     for a in range(job.axes + 1):
         if a < job.axes:
@@ -245,6 +262,8 @@ def reduce_blocks(
                 POOLING_F64 if s == 1 and (kind == POOLING_F16 or kind == POOLING_BF16 or job.weighted)
                 else kind if s == 1 else job.stage[s - 1].sum, stage.sum) == NULL:
             raise ValueError("sums of this kind are not known")
+        if op == POOLING_SUM and (stage.sum == POOLING_F64) != (POOLING_F16 <= result <= POOLING_F64):
+            raise ValueError("sums of this kind are no results")
         if dst is not None:
             target = Buffer(dst, outs * block_sizes_of[result], True)
             stage.dst = target.data

@@ -1,4 +1,4 @@
-# cython: language_level=3, boundscheck=False, wraparound=False, cdivision=True, initializedcheck=False
+# cython: language_level=3, wraparound=False, cdivision=True, initializedcheck=False
 """Between what arrays store and what rows hold, where the two differ.
 
 Half-precision values are compared as 16-bit keys that order as they do, and summed in float; integers are summed in as

@@ -1,4 +1,4 @@
-# cython: language_level=3, boundscheck=False, wraparound=False, cdivision=True, initializedcheck=False
+# cython: language_level=3, wraparound=False, cdivision=True, initializedcheck=False
 # cython: emit_code_comments=False, freethreading_compatible=True
 """What kernels of all levels share, whatever the processor: this module is compiled without instruction-set flags, so
 that importing it is always safe, and what this processor can run is asked here first.

@@ -1,4 +1,4 @@
-# cython: language_level=3, boundscheck=False, wraparound=False, cdivision=True, initializedcheck=False
+# cython: language_level=3, wraparound=False, cdivision=True, initializedcheck=False
 """Leaf loops that make means of sums: division of floats, and of integers with a rounding of the caller's choice."""
 
 from libc.math cimport NAN, floor, floorf, rint, rintf, trunc, truncf

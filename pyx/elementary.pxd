@@ -1,4 +1,4 @@
-# cython: language_level=3, boundscheck=False, wraparound=False, cdivision=True, initializedcheck=False
+# cython: language_level=3, wraparound=False, cdivision=True, initializedcheck=False
 """Power and logarithm, so that their bits come from these sources and not from a C library.
 
 Only additions, multiplications and divisions of double, each rounded to nearest, so that every processor and every

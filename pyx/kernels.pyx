@@ -1,4 +1,4 @@
-# cython: language_level=3, boundscheck=False, wraparound=False, cdivision=True, initializedcheck=False
+# cython: language_level=3, wraparound=False, cdivision=True, initializedcheck=False
 # cython: emit_code_comments=False, freethreading_compatible=True
 """All kernels, compiled once for every instruction-set level.
 

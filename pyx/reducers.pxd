@@ -1,4 +1,4 @@
-# cython: language_level=3, boundscheck=False, wraparound=False, cdivision=True, initializedcheck=False
+# cython: language_level=3, wraparound=False, cdivision=True, initializedcheck=False
 """A reducer is a policy: an identity, and a way to combine two values. The leaves know no more of it.
 
 It is a number, and in every leaf that a table holds a constant: all functions here are inlined, so the choice is made

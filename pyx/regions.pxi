@@ -660,7 +660,7 @@ def pool_regions(
     """
     cdef regions_t task
     cdef ptrdiff_t nbytes
-    region_shapes(&task, kind, input_shape, result_shape, maps)
+    cdef list held = region_buffers(&task, kind, input_shape, result_shape, input, output, maps, grad_input)
     cdef Buffer tops = Buffer(rows[0], task.regions * task.rows.bins * 8)
     cdef Buffer bottoms = Buffer(rows[1], task.regions * task.rows.bins * 8)
     cdef Buffer lefts = Buffer(columns[0], task.regions * task.columns.bins * 8)
@@ -676,7 +676,7 @@ def pool_regions(
     if grad_input is not None:
         nbytes += sums_scratch(&task, True)
         run = pool_backward
-    run_regions(&task, run, input, output, maps, grad_input, nbytes, threads)
+    run_regions(&task, run, nbytes, threads)
 
 
 def align_regions(
@@ -695,7 +695,7 @@ def align_regions(
         Whether means are taken; then the input of a gradient is not read.
     """
     cdef regions_t task
-    region_shapes(&task, kind, input_shape, result_shape, maps)
+    cdef list held = region_buffers(&task, kind, input_shape, result_shape, input, output, maps, grad_input)
     task.averaging = averaging
     cdef Buffer tops = Buffer(rows[0], task.regions * 8)
     cdef Buffer heights = Buffer(rows[1], task.regions * 8)
@@ -719,7 +719,7 @@ def align_regions(
     cdef work_fn run = align_forward
     if grad_input is not None:
         run = mean_backward if averaging else greatest_backward
-    run_regions(&task, run, input, output, maps, grad_input, align_scratch(&task, grad_input is not None), threads)
+    run_regions(&task, run, align_scratch(&task, grad_input is not None), threads)
 
 
 cdef int windows_on_map(const bins_t* axis, ptrdiff_t regions) except -1:
@@ -730,50 +730,51 @@ cdef int windows_on_map(const bins_t* axis, ptrdiff_t regions) except -1:
     return 0
 
 
-cdef int region_shapes(regions_t* task, int kind, input_shape, result_shape, maps) except -1:
-    cdef const int64_t[::1] numbers = maps
+cdef list region_buffers(regions_t* task, int kind, input_shape, result_shape, input, output, maps, grad_input):
+    """Take shapes and arrays that fit them, before anything goes over so many bins; return what holds on to these."""
+    cdef bint backward = grad_input is not None
+    cdef ptrdiff_t region, size, written
     memset(task, 0, sizeof(regions_t))
-    checked_size(input_shape)
-    checked_size(result_shape)
+    size = checked_size(input_shape)
+    written = checked_size(result_shape)
     check_row(kind, KINDS_)
     task.batches, task.channels, task.rows.size, task.columns.size = input_shape
-    task.regions, _, task.rows.bins, task.columns.bins = result_shape
-    if numbers.shape[0] != task.regions:
-        raise ValueError(f"{numbers.shape[0]} maps were given for {task.regions} regions")
+    task.regions, channels, task.rows.bins, task.columns.bins = result_shape
+    if channels != task.channels:
+        raise ValueError(f"{channels} channels of results were given for {task.channels}")
     task.leaves = LEAVES[TOTAL][kind]
     if GRADIENTS[kind].add_run == NULL or task.leaves.value != sizeof(double):
         raise ValueError("these kernels do not know regions of this dtype")
-    task.strip = strip_rows(task)
-    if task.strip < task.rows.size:
-        task.windows = <ptrdiff_t> bincount(maps, minlength=1).max() * task.rows.bins * task.columns.bins
-    return 0
-
-
-cdef int run_regions(
-    regions_t* task, work_fn run, input, output, maps, grad_input, ptrdiff_t nbytes, ptrdiff_t threads
-) except -1:
-    cdef ptrdiff_t cells = task.rows.size * task.columns.size
-    cdef ptrdiff_t bins = task.rows.bins * task.columns.bins
-    cdef ptrdiff_t tasks = task.regions * task.channels
-    cdef ptrdiff_t region
-    cdef bint backward = grad_input is not None
-    cdef Buffer source = Buffer(input, task.batches * task.channels * cells * task.leaves.storage)
-    cdef Buffer result = Buffer(output, tasks * bins * task.leaves.storage, not backward)
-    cdef Buffer lying = Buffer(maps, task.regions * 8)
+    cdef Buffer source = Buffer(input, size * task.leaves.storage)
+    cdef Buffer result = Buffer(output, written * task.leaves.storage, not backward)
     cdef Buffer target
+    cdef list held = [source, result]
     task.input = source.data
     task.output = result.data
+    if backward:
+        target = Buffer(grad_input, size * task.leaves.storage, True)
+        task.grad_input = target.data
+        held.append(target)
+    cdef const int64_t[::1] numbers = maps
+    if numbers.shape[0] != task.regions:
+        raise ValueError(f"{numbers.shape[0]} maps were given for {task.regions} regions")
+    cdef Buffer lying = Buffer(maps, task.regions * 8)
+    held.append(lying)
     task.maps = <const int64_t*> lying.data
     for region in range(task.regions):
         if not 0 <= task.maps[region] < task.batches:
             raise ValueError(f"region {region} lies on map {task.maps[region]} of {task.batches}")
-    if backward:
-        target = Buffer(grad_input, task.batches * task.channels * cells * task.leaves.storage, True)
-        task.grad_input = target.data
-        tasks = task.batches * task.channels
+    task.strip = strip_rows(task)
+    if task.strip < task.rows.size:
+        task.windows = <ptrdiff_t> bincount(maps, minlength=1).max() * task.rows.bins * task.columns.bins
+    return held
+
+
+cdef int run_regions(regions_t* task, work_fn run, ptrdiff_t nbytes, ptrdiff_t threads) except -1:
+    cdef ptrdiff_t tasks = task.regions * task.channels if task.grad_input == NULL else task.batches * task.channels
     if tasks == 0:
         return 0
-    if not backward and (task.averaging or task.rows.starts != NULL) and goes_in_lanes(task, threads):
+    if task.grad_input == NULL and (task.averaging or task.rows.starts != NULL) and goes_in_lanes(task, threads):
         share_lanes(task, threads)
     else:
         share(run, task, tasks, nbytes, threads)

@@ -1,4 +1,4 @@
-# cython: language_level=3, boundscheck=False, wraparound=False, cdivision=True, initializedcheck=False
+# cython: language_level=3, wraparound=False, cdivision=True, initializedcheck=False
 """Leaf loops of gradients: numbers that are sent to the cells they belong to, and added there."""
 
 from types cimport int64_t, real_t, uint64_t

@@ -1,4 +1,4 @@
-# cython: language_level=3, boundscheck=False, wraparound=False, cdivision=True, initializedcheck=False
+# cython: language_level=3, wraparound=False, cdivision=True, initializedcheck=False
 """Arrays that do not lie side by side, and copies of parts of them that do."""
 
 cdef extern from "c/views.h" nogil:

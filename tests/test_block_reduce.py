@@ -342,6 +342,15 @@ def test_layouts_say_which_axes_blocks_are_of() -> None:
     assert pooling.block_reduce(np.zeros((4, 2, 6, 6, 6)), 2, layout="TCZYX").shape == (4, 2, 3, 3, 3)
 
 
+@pytest.mark.parametrize("rank", [3, 4, 5])
+def test_layouts_by_the_words_of_the_pooling_functions(rank: int) -> None:
+    x = np.random.default_rng(rank).normal(size=range(3, rank + 3))
+    # The first axis is the batch, where there is one.
+    batch, spatial = (1,) * (rank > 3), (2,) * (3 if rank == 5 else 2)
+    assert_same(pooling.block_reduce(x, 2, layout="channels_first"), pooling.block_reduce(x, (*batch, 1, *spatial)))
+    assert_same(pooling.block_reduce(x, 2, layout="channels_last"), pooling.block_reduce(x, (*batch, *spatial, 1)))
+
+
 def test_results_go_where_they_are_asked_for() -> None:
     x = numbers((6, 8), "float32")
     out = np.empty((3, 4), np.float32)
@@ -447,7 +456,7 @@ REFUSED: list[tuple[Any, ...]] = [
     (ValueError, r"layout='HWC' names 3 axes of an array of 2", X, (2,), {"layout": "HWC"}),
     (
         ValueError,
-        r"layout='channels_last' must have one letter per axis.*; use 'HWC' or 'NHWC'",
+        r"layout='channels_last' must have one letter per axis.*; use 'HWC', 'NHWC', 'NDHWC'",
         X,
         (2,),
         {"layout": "channels_last"},

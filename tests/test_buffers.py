@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from typing import Any, NamedTuple
 
 import numpy as np
@@ -341,6 +341,68 @@ def test_numbers_of_no_row_are_refused(number: int) -> None:
         lambda: reduce_blocks(total=number, **given(ENTRIES["reduce_blocks"])),
     ]
     assert [i for i, call in enumerate(calls) if not refuses(call)] == []
+
+
+def shortened(value: Any) -> Iterator[Any]:
+    """Return a sequence without its last entry, and with one of its own sequences so."""
+    if not isinstance(value, (tuple, list)):
+        return
+    yield value[:-1]
+    for i, entry in enumerate(value):
+        for short in shortened(entry):
+            yield type(value)((*value[:i], short, *value[i + 1 :]))
+
+
+@pytest.mark.parametrize("name", ENTRIES)
+def test_sequences_without_their_last_entry_are_refused(name: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    entry = ENTRIES[name]
+    called = next(known for known in sorted(dir(kernels), key=len, reverse=True) if name.startswith(known))
+    original, taken = getattr(kernels, called), []
+    monkeypatch.setattr(kernels, called, lambda *positional: taken.append(positional) or original(*positional))
+    entry.run(**given(entry))
+    [right] = taken
+    for place, value in enumerate(right):
+        for short in shortened(value):
+            with pytest.raises((*REFUSED, IndexError)):
+                original(*right[:place], short, *right[place + 1 :])
+
+
+@pytest.mark.parametrize(
+    ("op", "kind", "result", "total"),
+    [
+        ("sum", "uint8", "uint8", "int64"),
+        ("sum", "uint8", "float32", "int64"),
+        ("sum", "float32", "int64", "float64"),
+        ("count", "float32", "uint8", "int32"),
+        ("max", "uint16", "uint8", "int16"),
+        ("median", "uint16", "uint8", "int32"),
+        ("median", "float32", "uint8", "int32"),
+        ("mode", "uint8", "uint64", "int32"),
+        ("first", "float32", "float64", "int32"),
+        ("rms", "float32", "uint8", "int32"),
+        ("mean", "float32", "uint8", "float64"),
+    ],
+)
+def test_results_of_blocks_of_another_dtype_are_refused(op: str, kind: str, result: str, total: str) -> None:
+    """Loops that store eight bytes for each result would go beyond those of one byte."""
+    source, target = np.dtype(kind), np.dtype(result)
+    elements, made = np.zeros((2, 6, 7, 1), source), np.zeros((2, 3, 3), target)
+    number = kernels.BLOCK_KINDS
+    with pytest.raises(ValueError, match="blocks of this dtype|of this kind|another kind"):
+        kernels.reduce_blocks(
+            kernels.BLOCK_OPS[op],
+            number[kind],
+            number[result],
+            0,
+            elements,
+            [((1, 2, 3), number[total], made, None, (2, 3, 3))],
+            (2, 6, 7),
+            (1, 1, 1),
+            -1,
+            None,
+            bytes(target.itemsize),
+            0.0,
+        )
 
 
 @pytest.mark.parametrize("cell", [-3, 10, 2**62, -(2**62)])

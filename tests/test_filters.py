@@ -665,3 +665,15 @@ def test_modules_of_the_extra_say_what_to_install(name):
 def test_filters_of_one_axis_name_their_argument(name):
     with pytest.raises(ValueError, match=f"{name}: axis=5 names axis 5 of an array of 2 axes"):
         getattr(filters, name)(np.ones((2, 2)), 3, axis=5)
+
+
+def test_an_output_that_raises_is_refused():
+    class Raising:
+        def __getattr__(self, name):
+            raise RuntimeError(name)
+
+    for name in FILTERS:
+        with pytest.raises(TypeError, match=rf"^{name}: output=.* must be a dtype, an array or None, not Raising"):
+            getattr(filters, name)(np.ones((4, 4)), 3, output=Raising())
+    with pytest.raises(TypeError, match=r"^block_reduce: dtype=.* must be a dtype"):
+        pooling.block_reduce(np.ones((4, 4)), 2, dtype=Raising())

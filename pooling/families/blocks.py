@@ -14,7 +14,7 @@ from numpy.typing import ArrayLike, NDArray
 
 from .._core import threads_for
 from ..annotations import AnyArray, Rounding
-from ..arguments import INT64_MAX, flag, nearest_word, real, sequence, whole, word
+from ..arguments import INT64_MAX, dtype_of, flag, nearest_word, real, sequence, whole, word
 from ..arrays import as_array, dtype_name, in_default_mode, result_array, rounded
 from ..dispatch import kernels
 from ..errors import type_error, value_error
@@ -36,6 +36,11 @@ LARGEST_BLOCK = 2**40
 SPATIAL_LETTERS = "DHWLZYX"
 OTHER_LETTERS = "NBCT"
 """Letters of layouts: axes that blocks have a size on, and those that are kept."""
+WORDS_OF_LAYOUTS = {
+    "CHANNELS_FIRST": {3: "CHW", 4: "NCHW", 5: "NCDHW"},
+    "CHANNELS_LAST": {3: "HWC", 4: "NHWC", 5: "NDHWC"},
+}
+"""The letters that are meant, by the number of axes."""
 GRADIENT_CELLS = 1 << 20
 """Elements whose gradients are made together, at least where a block has no more."""
 ROUNDINGS = ("half_even", "half_up", "floor", "trunc")
@@ -121,15 +126,18 @@ def axes_of_layout(function: str, layout: Any, rank: int) -> tuple[int, ...] | N
             argument=("layout", layout),
         )
     letters = str.__str__(layout).upper()
+    if letters in WORDS_OF_LAYOUTS and rank in WORDS_OF_LAYOUTS[letters]:
+        letters = WORDS_OF_LAYOUTS[letters][rank]
     unknown = [letter for letter in letters if letter not in SPATIAL_LETTERS + OTHER_LETTERS]
     if unknown or len(set(letters)) != len(letters) or not letters:
-        meant = nearest_word(str.__str__(layout), ("channels_first", "channels_last"))
-        words = {"channels_first": "'CHW' or 'NCHW'", "channels_last": "'HWC' or 'NHWC'"}
+        meant = nearest_word(str.__str__(layout), ("channels_first", "channels_last")).upper()
         raise value_error(
             function,
             f"must have one letter per axis, each once: {', '.join(SPATIAL_LETTERS)} for axes of blocks, "
             f"{', '.join(OTHER_LETTERS)} for others",
-            f"use {words[meant]}" if meant in words else "for a colour image use 'HWC'",
+            f"use {', '.join(map(repr, WORDS_OF_LAYOUTS[meant].values()))}"
+            if meant in WORDS_OF_LAYOUTS
+            else "for a colour image use 'HWC'",
             argument=("layout", layout),
         )
     if len(letters) != rank:
@@ -194,12 +202,9 @@ def result_dtype(function: str, reduction: BlockReduction, dtype: np.dtype[Any],
         natural = np.dtype(f"int{min(64, 16 * dtype.itemsize)}")
     if wanted is None:
         return natural
-    try:
-        chosen = np.dtype(wanted)
-    except TypeError:
-        raise type_error(
-            function, "must be a dtype", "use numpy.float32 or numpy.float64", argument=("dtype", wanted)
-        ) from None
+    chosen = dtype_of(wanted)
+    if chosen is None:
+        raise type_error(function, "must be a dtype", "use numpy.float32 or numpy.float64", argument=("dtype", wanted))
     if chosen == natural:
         return natural
     if reduction.result not in ("mean", "real") or floats or chosen.name not in ("float32", "float64"):
@@ -744,7 +749,8 @@ def block_reduce(
         rms, std and var of integers float64, counts int64, and the range of signed integers twice their bits.
     layout : str, optional
         One letter per axis: blocks are of the axes D, H, W, L, Z, Y and X, and N, B, C and T are kept. With
-        ``layout="HWC"`` a `block_size` of 2 is (2, 2, 1).
+        ``layout="HWC"`` a `block_size` of 2 is (2, 2, 1). ``"channels_last"`` stands for HWC, NHWC or NDHWC,
+        ``"channels_first"`` for CHW, NCHW or NCDHW, by the number of axes.
     return_valid : bool
         Whether to return the valid share of each block as well.
     out : ndarray or torch.Tensor, optional

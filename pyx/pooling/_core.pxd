@@ -1,4 +1,4 @@
-# cython: language_level=3, boundscheck=False, wraparound=False, cdivision=True, initializedcheck=False
+# cython: language_level=3, wraparound=False, cdivision=True, initializedcheck=False
 """What kernels of all levels share: plans, the thread team, buffers, calls like earlier ones.
 
 Compiled once, without instruction-set flags, into pooling._core; kernels.pyx cimports this file, which lies in a folder
