@@ -191,9 +191,10 @@ def plain(value: Any, depth: int = 2) -> Any:
 def dtype_of(value: Any) -> np.dtype[Any] | None:
     """Return the dtype that a value stands for; None where it stands for none, or raises anything."""
     try:
-        return np.dtype(value)
+        meant: np.dtype[Any] = np.dtype(value)
     except Exception:
         return None
+    return meant
 
 
 def _float(value: Any, otherwise: Any) -> Any:

@@ -194,7 +194,7 @@ def _sizes(function: str, size: Any, axes: Sequence[int]) -> list[int]:
 
 def _covered(function: str, footprint: Any, dimensions: int) -> list[tuple[int, int, int]]:
     """Return the length of a footprint on each axis, and the first and the last cell that it covers."""
-    cells = np.asarray(footprint, dtype=bool)
+    cells = as_array(function, "footprint", footprint, DTYPES).astype(bool)
     if cells.ndim != dimensions:
         raise value_error(
             function,
@@ -594,7 +594,7 @@ def _size_of(function: str, size: Any, footprint: Any, structure: Any) -> tuple[
         size = None
     if structure is None:
         return size, footprint
-    heights = np.asarray(structure)
+    heights = as_array(function, "structure", structure, DTYPES)
     if heights.dtype.kind not in "biuf" or np.any(heights != 0):
         raise value_error(
             function,
@@ -796,7 +796,7 @@ def _dilated(
     array = _input(function, input)
     filtered = _axes(function, axes, array.ndim)
     if footprint is not None:
-        footprint = np.asarray(footprint)
+        footprint = as_array(function, "footprint", footprint, DTYPES)
         footprint = footprint[(slice(None, None, -1),) * footprint.ndim]
         lengths = [length for length, _, _ in _covered(function, footprint, len(filtered))]
     elif size is None:

@@ -388,7 +388,7 @@ def test_results_of_blocks_of_another_dtype_are_refused(op: str, kind: str, resu
     source, target = np.dtype(kind), np.dtype(result)
     elements, made = np.zeros((2, 6, 7, 1), source), np.zeros((2, 3, 3), target)
     number = kernels.BLOCK_KINDS
-    with pytest.raises(ValueError, match="blocks of this dtype|of this kind|another kind"):
+    with pytest.raises(ValueError, match=r"blocks of this dtype|of this kind|another kind"):
         kernels.reduce_blocks(
             kernels.BLOCK_OPS[op],
             number[kind],

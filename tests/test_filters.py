@@ -675,5 +675,10 @@ def test_an_output_that_raises_is_refused():
     for name in FILTERS:
         with pytest.raises(TypeError, match=rf"^{name}: output=.* must be a dtype, an array or None, not Raising"):
             getattr(filters, name)(np.ones((4, 4)), 3, output=Raising())
+    for name in ("grey_erosion", "grey_dilation", "grey_opening", "grey_closing"):
+        for argument in ("footprint", "structure"):
+            for value in (Raising(), np.array([["a"]]), [[1], [1, 2]]):
+                with pytest.raises((TypeError, ValueError), match=rf"^{name}: {argument} "):
+                    getattr(filters, name)(np.ones((4, 4)), **{argument: value})
     with pytest.raises(TypeError, match=r"^block_reduce: dtype=.* must be a dtype"):
         pooling.block_reduce(np.ones((4, 4)), 2, dtype=Raising())
