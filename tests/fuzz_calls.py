@@ -10,6 +10,9 @@ What is found is printed with its seed, the number of the call and its arguments
 calls of one seed again and shows each of them before it is made.
 """
 
+# Lists of words are easier to read without quotation marks.
+# ruff: noqa: SIM905
+
 from __future__ import annotations
 
 import argparse
