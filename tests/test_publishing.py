@@ -62,6 +62,19 @@ def test_actions_are_pinned_to_commits() -> None:
 
 
 @HIDDEN
+def test_tools_of_releases_have_one_version_each() -> None:
+    text = (ROOT / ".github" / "release.txt").read_text(encoding="utf-8")
+    lines = [line for line in text.splitlines() if not line.startswith("#")]
+    assert lines
+    assert [line for line in lines if not re.fullmatch(r"[a-z]+==\d+(\.\d+)+", line)] == []
+    # No other tool is installed where a wheel is built; the tests of wheels take what is newest.
+    workflow = (ROOT / ".github" / "workflows" / "wheels.yml").read_text(encoding="utf-8")
+    assert set(re.findall(r"pip install (.+)", workflow)) == {"-r .github/release.txt"}
+    windows = pyproject()["tool"]["cibuildwheel"]["windows"]
+    assert re.fullmatch(r"pip install delvewheel==\d+(\.\d+)+", windows["before-build"])
+
+
+@HIDDEN
 def test_workflows_may_read_and_no_more() -> None:
     for path in (ROOT / ".github" / "workflows").iterdir():
         text = path.read_text(encoding="utf-8")
