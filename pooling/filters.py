@@ -144,7 +144,7 @@ def _axes(function: str, axes: Any, dimensions: int) -> tuple[int, ...]:
         if not -dimensions <= axis < dimensions:
             raise value_error(
                 function,
-                f"names axis {axis} of an array of {counted(dimensions, 'axis', 'axes')}",
+                f"names axis {short_repr(axis)} of an array of {counted(dimensions, 'axis', 'axes')}",
                 argument=written,
             )
         found.append(axis % dimensions)
@@ -491,7 +491,8 @@ def _checked_lengths(function: str, shape: tuple[int, ...], windows: Iterable[_W
         if shape[window.axis] + window.size > LONGEST_LINE:
             raise value_error(
                 function,
-                f"the window of {window.size} on axis {window.axis} makes lines of {shape[window.axis] + window.size} "
+                f"the window of {short_repr(window.size)} on axis {window.axis} makes lines of "
+                f"{short_repr(shape[window.axis] + window.size)} "
                 f"elements with their borders, and {LONGEST_LINE} are the most",
                 "use a smaller window",
             )

@@ -13,6 +13,7 @@ import numpy as np
 import pytest
 
 import pooling
+from pooling import filters
 from pooling.operators import OPERATORS
 from pooling.signs import LONGEST_REPR, short_repr
 
@@ -301,6 +302,17 @@ def test_a_layer(layer: str) -> None:
             raise refusals[-1] if len({*map(str, refusals)}) == 1 else refusals[0]
 
     assert faults((layer, function), used, made_of, parameters) == []
+
+
+@pytest.mark.parametrize("name", ["block_reduce", "block_reduce_backward", "pyramid", *filters.__all__])
+def test_a_function_of_images(name: str) -> None:
+    function = getattr(filters, name, None) or getattr(pooling, name)
+    parameters = inspect.signature(function).parameters
+    arguments: dict[str, Any] = {next(iter(parameters)): np.ones((8, 8))}
+    arguments |= {parameter: 3 for parameter in ("block_size", "size") if parameter in parameters}
+    if name == "block_reduce_backward":
+        arguments |= {"grad_output": np.ones((3, 3)), "array": np.ones((8, 8))}
+    assert faults((name,), function, arguments, parameters) == []
 
 
 def test_shapes_and_conventions() -> None:

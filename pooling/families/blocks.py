@@ -43,6 +43,7 @@ WORDS_OF_LAYOUTS = {
 """The letters that are meant, by the number of axes."""
 GRADIENT_CELLS = 1 << 20
 """Elements whose gradients are made together, at least where a block has no more."""
+EDGES = ("partial", "trim", "error")
 ROUNDINGS = ("half_even", "half_up", "floor", "trunc")
 
 
@@ -161,7 +162,7 @@ def nodata_number(function: str, nodata: Any, dtype: np.dtype[Any]) -> int | flo
         return int(nodata)
     number: int | float | None = whole(nodata)
     if number is None:
-        if floats and hasattr(nodata, "dtype") and getattr(nodata, "ndim", 1) == 0:
+        if floats and isinstance(nodata, np.generic) and dtype_name(nodata.dtype) in FLOATS:
             nodata = float(nodata)  # a scalar of half precision
         number = real(function, "nodata", nodata, "a number or NaN")
     if floats:
@@ -345,7 +346,7 @@ def prepared(
     reduction = reduction_named(function, func)
     axes = axes_of_layout(function, layout, elements.ndim)
     sizes = block_sizes(function, "block_size", block_size, elements.ndim, axes)
-    edge = word(function, "edge", edge, ("partial", "trim", "error"))
+    edge = word(function, "edge", edge, EDGES)
     number = nodata_number(function, nodata, elements.dtype)
     share = checked_share(function, min_valid)
     rounds = word(function, "rounding", rounding, ROUNDINGS)

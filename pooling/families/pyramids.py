@@ -12,7 +12,7 @@ import numpy as np
 from numpy.typing import ArrayLike
 
 from ..annotations import AnyArray, Rounding
-from ..arguments import flag, sequence, whole, whole_between
+from ..arguments import flag, sequence, whole, whole_between, word
 from ..arrays import in_default_mode
 from ..errors import type_error, value_error
 from ..geometry import block_count
@@ -20,6 +20,7 @@ from ..maps import warn_of_colours
 from ..operators import BLOCK_REDUCTIONS
 from ..signs import counted, short_repr
 from .blocks import (
+    EDGES,
     LARGEST_BLOCK,
     MOST_STAGED,
     Blocks,
@@ -207,6 +208,7 @@ def pyramid(
     original, _ = checked_array(function, array)
     reduction = reduction_named(function, func)
     ordered_exactly = exact_levels(function, exact, reduction)
+    edge = word(function, "edge", edge, EDGES)
     blocks = pyramid_factors(function, original.shape, factors, levels, axes, edge)
     if axes is None and original.ndim in (3, 4) and is_for_all_axes(factors):
         warn_of_colours(
