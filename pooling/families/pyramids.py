@@ -208,7 +208,7 @@ def pyramid(
     original, _ = checked_array(function, array)
     reduction = reduction_named(function, func)
     ordered_exactly = exact_levels(function, exact, reduction)
-    edge = word(function, "edge", edge, EDGES)
+    edge = cast(Edge, word(function, "edge", edge, EDGES))
     blocks = pyramid_factors(function, original.shape, factors, levels, axes, edge)
     if axes is None and original.ndim in (3, 4) and is_for_all_axes(factors):
         warn_of_colours(
