@@ -315,19 +315,17 @@ class Fuzzer:
                 wrong.flat[self.drawn.randrange(value.size)] = self.drawn.choice((0, 1, min(10**6, most), most))
                 return wrong
             return value[: len(value) // 2] if value.ndim and self.chance(0.5) else self.array(value.shape[:-1])
-        if isinstance(value, bool) or not isinstance(value, (int, tuple, list)):
+        if type(value) not in (int, tuple, list):
             return self.drawn.choice(ODD_VALUES)
-        if isinstance(value, int):
+        if type(value) is int:
             return self.drawn.choice((value + 1, value - 1, *NUMBERS))
         other = list(value)
         if other:
             which = self.drawn.randrange(len(other))
-            other[which] = (
-                self.exchanged(other[which], name, -1) if not isinstance(other[which], tuple) else other[which]
-            )
+            other[which] = self.exchanged(other[which], name, place)
             if self.chance(0.3):
                 del other[which]
-        return type(value)(other) if type(value) in (tuple, list) else other
+        return type(value)(other)
 
     def record(self) -> None:
         """Make right calls, and keep what they give to the kernels."""
