@@ -11,6 +11,7 @@ from ._core import Runner as AnyRunner
 AnyArray = NDArray[Any]
 
 LEVEL: str
+MOST_SAMPLES: int
 REDUCERS: dict[str, int]
 ROUNDINGS: dict[str, int]
 KINDS: dict[str, int]

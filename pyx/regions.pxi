@@ -4,6 +4,13 @@
 # its regions in their order. So no number of threads changes a bit. All rows are double, and so are the sums of
 # gradients: of a map that is stored narrower they are made a strip of rows at a time.
 
+cdef enum:
+    SAMPLES_IN_BIN = 1 << 20  # at most, on one axis
+
+
+MOST_SAMPLES = SAMPLES_IN_BIN
+
+
 cdef struct bins_t:
     # One axis of the regions.
     ptrdiff_t size, bins
@@ -709,6 +716,8 @@ def align_regions(
     task.columns.first = <const double*> lefts.data
     task.columns.step = <const double*> widths.data
     task.columns.count = <const int64_t*> column_counts.data
+    samples_in_bins(&task.rows, task.regions)
+    samples_in_bins(&task.columns, task.regions)
     task.rows.single = task.columns.single = single
     task.rows.capacity = most_samples(&task.rows, task.regions)
     task.columns.capacity = most_samples(&task.columns, task.regions)
@@ -720,6 +729,14 @@ def align_regions(
     if grad_input is not None:
         run = mean_backward if averaging else greatest_backward
     run_regions(&task, run, align_scratch(&task, grad_input is not None), threads)
+
+
+cdef int samples_in_bins(const bins_t* axis, ptrdiff_t regions) except -1:
+    cdef ptrdiff_t region
+    for region in range(regions):
+        if axis.count[region] > SAMPLES_IN_BIN:
+            raise ValueError(f"a bin of a region has {axis.count[region]} samples, and {SAMPLES_IN_BIN} are the most")
+    return 0
 
 
 cdef int windows_on_map(const bins_t* axis, ptrdiff_t regions) except -1:

@@ -433,6 +433,17 @@ def test_tables_that_name_no_cell_are_refused(cell: int) -> None:
             ENTRIES[name].run(**buffers)
 
 
+@pytest.mark.parametrize("count", [2**20 + 1, 2**62, 2**63 - 1])
+def test_more_samples_than_a_bin_may_have_are_refused(count: int) -> None:
+    """Twice as many would be a negative number."""
+    for name in ("align_regions", "align_regions_backward", "align_regions_greatest_backward"):
+        for axis in ("rows2", "columns2"):
+            buffers = given(ENTRIES[name])
+            buffers[axis][1] = count
+            with pytest.raises(ValueError, match=r"samples, and 1048576 are the most"):
+                ENTRIES[name].run(**buffers)
+
+
 def test_maps_of_another_dtype_are_refused() -> None:
     """Of the same size in bytes, they would be counted as one thing and read as another."""
     for name in ("pool_regions", "align_regions_backward"):

@@ -36,7 +36,7 @@ __all__ = [
 Mode = Literal["avg", "max"]
 Transformation = Literal["half_pixel", "output_half_pixel"]
 
-MOST_SAMPLES = 2**20
+MOST_SAMPLES: int = kernels.MOST_SAMPLES
 """Samples of a bin on one axis, at most, where the size of the box says how many there are."""
 LARGEST_RATIO = 2**10
 """The largest `sampling_ratio`."""
