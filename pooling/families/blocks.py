@@ -178,7 +178,7 @@ def nodata_number(function: str, nodata: Any, dtype: np.dtype[Any]) -> int | flo
             )
         return held
     least, most = (0, 1) if dtype == np.bool_ else (int(np.iinfo(dtype).min), int(np.iinfo(dtype).max))
-    if number != number or math.isinf(number) or int(number) != number or not least <= number <= most:
+    if not least <= number <= most or int(number) != number:
         raise value_error(
             function,
             f"is no number of {dtype.name}, which holds the integers from {least} to {most}",
