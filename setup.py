@@ -172,7 +172,9 @@ class BuildKernels(build_ext):
                 if threading_of(kind) == "openmp":
                     ext.extra_compile_args, ext.extra_link_args = OPENMP[kind]
         for ext in self.extensions:
-            ext.extra_compile_args = FLAGS[kind] + ext.extra_compile_args
+            # Once: `setup.py build bdist_wheel` comes here twice.
+            if ext.extra_compile_args[: len(FLAGS[kind])] != FLAGS[kind]:
+                ext.extra_compile_args = FLAGS[kind] + ext.extra_compile_args
         super().build_extensions()
 
     def check_compiler(self) -> None:
@@ -222,10 +224,12 @@ class BuildKernels(build_ext):
         digest = self.digest(ext)
         if not (kept.exists() and stamp.exists() and stamp.read_text() == digest):
             title = ext.name.removeprefix("pooling._").replace("_", " ", 1)
+            sources = ext.sources
             ext.sources = [str(self.translated(ext, title))]
             self.force = True
             with progress(f"the C compiler compiles {title}"):
                 super().build_extension(ext)
+            ext.sources = sources
             shutil.copy2(target, kept)
             stamp.write_text(digest)
         target.parent.mkdir(parents=True, exist_ok=True)

@@ -7,27 +7,35 @@ qemu-user-static and a cross-compiler, is installed for root, and named to other
 times slower, so that random tests make fewer examples. What emulation cannot show: speed, and the order in which a true
 processor's writes reach other threads.
 
-Usage: python .ci/aarch64.py [arguments of pytest], with an interpreter that has the package and the version that Debian
-has (bookworm: 3.11); without arguments the tests of the array functions run. Exit status 1 when something differs or a
-test fails.
+That takes hours, and goes on where it was stopped: what was compared and which tests passed stands in
+build/aarch64/journal, as long as the package and the tests are the same.
+
+Usage: python .ci/aarch64.py [--jobs N] [--minutes N] [--report] [NAME ...], with an interpreter that has the package
+and the version that Debian has (bookworm: 3.11). A NAME is a file of tests, `functional` for tests/test_functional.py;
+without any those of the array functions run. `--report` sums up the journal and runs nothing. Exit status 1 when
+something differs or a test fails, 3 when time was up.
 """
 
 from __future__ import annotations
 
+import argparse
 import hashlib
 import importlib.metadata
 import importlib.util
-import itertools
 import json
 import os
 import platform
+import re
 import shlex
 import shutil
+import signal
 import subprocess
 import sys
-import tempfile
 import time
-from collections.abc import Iterator
+from collections import Counter
+from collections.abc import Callable, Iterable, Iterator
+from concurrent.futures import ThreadPoolExecutor
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -38,6 +46,8 @@ FOLDER = ROOT / "build" / "aarch64"
 SYSROOT = FOLDER / "sysroot"
 HOME = FOLDER / "python"
 PYTHON = HOME / "bin" / "python"
+TREE = FOLDER / "tree"
+JOURNAL = FOLDER / "journal"
 VERSION = f"python3.{sys.version_info.minor}"
 TRIPLE = "aarch64-linux-gnu"
 TOOLS = {
@@ -46,10 +56,14 @@ TOOLS = {
 }
 """Programs, and the packages of Debian that have them."""
 FIRST = (
-    *("functional", "gradients", "accuracy", "elementary", "leaves", "norms", "blurring", "regions", "unpooling"),
-    *("fractional", "block_reduce", "levels"),
+    *("elementary", "accuracy", "leaves", "norms", "blurring", "regions", "unpooling", "fractional", "block_reduce"),
+    *("levels", "gradients", "functional"),
 )
-"""Files of tests that say most about another processor, in this order; the rest of TESTS follows."""
+"""Files of tests that say most about another processor; the rest of TESTS follows. The last two are the longest, and
+their calls are among those whose bytes are compared."""
+
+ORDER = (*FIRST, *(name for name in TESTS if name not in FIRST))
+PACKAGE = HOME / "lib" / VERSION / "site-packages" / "pooling"
 
 
 def say(sentence: str) -> None:
@@ -124,7 +138,7 @@ def make_interpreter() -> None:
     PYTHON.chmod(0o755)
     # Of the same NumPy as here, so that random numbers are the same.
     numpy = f"numpy=={importlib.metadata.version('numpy')}"
-    install(numpy, "ml_dtypes", "pytest>=8", "pytest-xdist", "hypothesis")
+    install(numpy, "ml_dtypes", "pytest>=8", "hypothesis")
 
 
 def install(*packages: str) -> None:
@@ -176,64 +190,271 @@ def build_wheel() -> Path:
     return wheel
 
 
-def results() -> Iterator[tuple[str, Any]]:
-    """Yield what calls of every family return, and what they are called with, which must be the same to begin with."""
-    from tests import many_calls, test_levels
-
-    for name in ("maps", "small", "image", "rois", "samples"):
-        yield f"input {name}", getattr(many_calls, name)
-    for name, call in many_calls.CALLS.items():
-        found = call()
-        for number, part in enumerate(found if isinstance(found, (tuple, list)) else (found,)):
-            yield f"{name}, result {number}", part
-    yield from test_levels.halves()
-    yield from test_levels.others()
-    yield from test_levels.elementary()
-    yield from itertools.chain.from_iterable(map(test_levels.results, test_levels.PATHS))
+FUSED = re.compile(r"\t(fn?madd|fn?msub|fmla|fmls|fmlal2?|fmlsl2?)\t")
+"""Instructions that round a product and a sum once; gcc makes them by itself unless it is told not to."""
 
 
-def digests() -> dict[str, list[str]]:
-    """Return digests of all results: of their bytes, and of their bytes with one NaN in place of all."""
-    import numpy as np
+def fused() -> int:
+    """Look for fused multiply-adds in the compiled modules; return how many functions of ours have one."""
+    found = []
+    for module in sorted(PACKAGE.glob("*.so")):
+        command = [f"{TRIPLE}-objdump", "--disassemble", "--no-show-raw-insn", str(module)]
+        function = ""
+        with subprocess.Popen(command, stdout=subprocess.PIPE, text=True) as process:
+            for line in process.stdout or ():
+                if line.endswith(">:\n"):
+                    function = line.split()[1].strip("<>:")
+                # libgcc's conversions to and from 128 bits are exact.
+                elif FUSED.search(line) and not function.startswith(("__fix", "__float")):
+                    found.append(f"{module.name}: {function}: {line.strip()}")
+    for line in found:
+        say(f"FUSED {line}")
+    say(f"fused multiply-adds: {len(found)}")
+    return len(found)
 
-    found = {}
-    with np.errstate(all="ignore"):
-        for title, result in results():
-            array = np.asarray(result)
-            one = array.copy()
-            if array.dtype.kind not in "iub":
-                one[np.isnan(array.astype(np.float64))] = np.nan
-            found[title] = [hashlib.sha256(each.tobytes()).hexdigest() for each in (array, one)]
+
+# --- the journal ------------------------------------------------------------------------------------------------------
+
+
+def digest_of(*files: Path) -> str:
+    """Return a digest of the names and the bytes of files."""
+    found = hashlib.sha256()
+    for path in sorted(files):
+        found.update(path.name.encode() + path.read_bytes())
+    return found.hexdigest()
+
+
+def of_package(folder: Path, *tests: str) -> str:
+    """Return a digest of an installed package, of some tests, and of what all tests share."""
+    package = [path for path in folder.rglob("*") if path.suffix in (".py", ".so") and "__pycache__" not in path.parts]
+    shared = [path for path in (TREE / "tests").glob("*.py") if not path.name.startswith("test_")]
+    return digest_of(*package, *shared, *(TREE / "tests" / f"test_{name}.py" for name in tests))
+
+
+def begun(name: str, digest: str) -> Path:
+    """Return the file of a journal, which is begun anew where it belongs to something else."""
+    path = JOURNAL / f"{name}.jsonl"
+    JOURNAL.mkdir(exist_ok=True)
+    if not path.exists() or next(lines_of(path), {}).get("digest") != digest:
+        path.write_text(json.dumps({"digest": digest}) + "\n")
+    if not path.read_text().endswith("\n"):
+        with path.open("a") as file:
+            file.write("\n")
+    return path
+
+
+def lines_of(path: Path) -> Iterator[dict[str, Any]]:
+    """Yield the records of a journal; of one that was stopped the last line may be cut off."""
+    for line in path.read_text().splitlines():
+        try:
+            yield json.loads(line)
+        except json.JSONDecodeError:
+            continue
+
+
+def write(path: Path, **record: Any) -> None:
+    """Add one record to a journal."""
+    with path.open("a") as file:
+        file.write(json.dumps(record) + "\n")
+
+
+class Clock:
+    """How long the script may go on, and the processes that it has started."""
+
+    def __init__(self, minutes: float) -> None:
+        self.begin = time.monotonic()
+        self.end = self.begin + 60 * minutes if minutes else float("inf")
+        self.processes: set[subprocess.Popen[str]] = set()
+
+    def is_over(self) -> bool:
+        """Whether nothing more shall begin."""
+        return time.monotonic() >= self.end
+
+    def run(self, command: list[str], **options: Any) -> subprocess.Popen[str]:
+        """Start a process in a group of its own, which ends together with its children."""
+        process = subprocess.Popen(command, cwd=TREE, text=True, process_group=0, **options)
+        self.processes.add(process)
+        return process
+
+    def wait(self, process: subprocess.Popen[str]) -> int | None:
+        """Wait for a process; return its exit status, or nothing where time was up."""
+        try:
+            process.wait(None if self.end == float("inf") else max(1.0, self.end - time.monotonic()))
+        except subprocess.TimeoutExpired:
+            os.killpg(process.pid, signal.SIGKILL)
+            process.wait()
+        self.processes.discard(process)
+        return None if self.is_over() else process.returncode
+
+    def stop(self, *_: object) -> None:
+        """End everything: for signals, whose default would leave the processes behind."""
+        self.end = self.begin
+        for process in list(self.processes):
+            os.killpg(process.pid, signal.SIGKILL)
+
+
+def variables() -> dict[str, str]:
+    """Return the variables of processes that find the tests and this folder; what they compile is kept."""
+    found = environment()
+    found["PYTHONPATH"] = f"{ROOT / '.ci'}{os.pathsep}{TREE}"
+    found["PYTHONPYCACHEPREFIX"] = str(FOLDER / "pycache")
     return found
 
 
-def different(tree: Path) -> int:
+# --- the comparison ---------------------------------------------------------------------------------------------------
+
+
+def parts() -> dict[str, Callable[[], Iterable[tuple[str, Any]]]]:
+    """Return, by name, functions that make results of every family, and what they are called with."""
+    from tests import many_calls, test_levels
+
+    def inputs() -> Iterator[tuple[str, Any]]:
+        for name in ("maps", "small", "image", "rois", "samples"):
+            yield f"input {name}", getattr(many_calls, name)
+
+    def called(name: str) -> Iterator[tuple[str, Any]]:
+        found = many_calls.CALLS[name]()
+        for number, part in enumerate(found if isinstance(found, (tuple, list)) else (found,)):
+            yield f"{name}, result {number}", part
+
+    found: dict[str, Callable[[], Iterable[tuple[str, Any]]]] = {"inputs": inputs}
+    found |= {f"call {name}": partial(called, name) for name in many_calls.CALLS}
+    found |= {"halves": test_levels.halves, "elementary": test_levels.elementary, "others": test_levels.others}
+    return found | {f"path {path}": partial(test_levels.results, path) for path in test_levels.PATHS}
+
+
+def digests(names: list[str]) -> None:
+    """Print a line of JSON for each part: digests of its results' bytes, and of these with one NaN in place of all."""
+    import numpy as np
+
+    every = parts()
+    for name in names:
+        begin, found = time.monotonic(), {}
+        with np.errstate(all="ignore"):
+            for title, result in every[name]():
+                array = np.asarray(result)
+                one = array.copy()
+                if array.dtype.kind not in "iub":
+                    one[np.isnan(array.astype(np.float64))] = np.nan
+                found[title] = [hashlib.sha256(each.tobytes()).hexdigest() for each in (array, one)]
+        print(json.dumps({"part": name, "found": found, "seconds": round(time.monotonic() - begin, 1)}), flush=True)
+
+
+def made(python: str, journal: Path, names: list[str], clock: Clock) -> None:
+    """Have an interpreter make the parts that a journal has not."""
+    code = "import json, sys, aarch64; aarch64.digests(json.load(sys.stdin))"
+    process = clock.run([python, "-c", code], env=variables(), stdin=subprocess.PIPE, stdout=subprocess.PIPE, bufsize=1)
+    assert process.stdin is not None
+    assert process.stdout is not None
+    json.dump(names, process.stdin)
+    process.stdin.close()
+    with ThreadPoolExecutor(1) as reader:
+        reading = reader.submit(lambda: [write(journal, **json.loads(line)) for line in process.stdout or ()])
+        status = clock.wait(process)
+        if status is not None:
+            reading.result()
+    if status:
+        sys.exit(f"aarch64: {python} ended with exit status {status} behind {len(list(lines_of(journal))) - 1} parts")
+
+
+def different(clock: Clock, jobs: int) -> int:
     """Compare the digests of both machines; return how many differ."""
-    say("comparing bytes ...")
-    command = ["-c", "import json, aarch64; print(json.dumps(aarch64.digests()))"]
-    found = []
-    for python in (sys.executable, str(PYTHON)):
-        variables = {**environment(), "PYTHONPATH": f"{ROOT / '.ci'}{os.pathsep}{tree}"}
-        told = subprocess.run(
-            [python, *command], cwd=tree, env=variables, check=True, stdout=subprocess.PIPE, text=True
-        )
-        found.append(json.loads(told.stdout))
-    here, there = found
-    assert here.keys() == there.keys()
-    wrong = [title for title in here if here[title][1] != there[title][1]]
-    unlike = [title for title in here if here[title] != there[title] and title not in wrong]
+    names = list(parts())
+    here = begun("bytes-here", of_package(ROOT / "pooling", "levels"))
+    there = begun("bytes-aarch64", of_package(PACKAGE, "levels"))
+    say(f"comparing bytes of {len(names)} parts ...")
+    for python, journal, together in ((sys.executable, here, 1), (str(PYTHON), there, jobs)):
+        has = {record.get("part") for record in lines_of(journal)}
+        missing = [name for name in names if name not in has]
+        with ThreadPoolExecutor(together) as pool:
+            shares = [missing[i::together] for i in range(together)]
+            for work in [pool.submit(made, python, journal, share, clock) for share in shares if share]:
+                work.result()
+    return compared(here, there, len(names))
+
+
+def compared(here: Path, there: Path, number: int) -> int:
+    """Say what of two journals differs; return how many arrays do."""
+    ours, theirs = (
+        {record["part"]: record["found"] for record in lines_of(path) if "part" in record} for path in (here, there)
+    )
+    wrong: list[str] = []
+    unlike: list[str] = []
+    count = 0
+    for part in ours.keys() & theirs.keys():
+        assert ours[part].keys() == theirs[part].keys(), part
+        count += len(ours[part])
+        differs = [title for title in ours[part] if ours[part][title][1] != theirs[part][title][1]]
+        wrong += differs
+        unlike += [title for title in ours[part] if ours[part][title] != theirs[part][title] and title not in differs]
     for title in wrong:
         say(f"DIFFERS {title}")
     say(
-        f"bytes: {len(here)} arrays, of which {len(wrong)} have other numbers on aarch64, and {len(unlike)} the same "
-        "numbers and a NaN with another sign or payload"
+        f"bytes: {count} arrays of {len(ours.keys() & theirs.keys())} parts of {number}, of which {len(wrong)} have "
+        f"other numbers on aarch64, and {len(unlike)} the same numbers and a NaN with another sign or payload"
     )
     return len(wrong)
 
 
-def main(arguments: list[str]) -> int:
-    """Set up, build, compare and test; return the exit status."""
+# --- the tests --------------------------------------------------------------------------------------------------------
+
+
+def tested(name: str, clock: Clock) -> None:
+    """Run one file of tests, as far as it has not passed before, and say how it went."""
+    journal = begun(f"test_{name}", of_package(PACKAGE, name))
+    if clock.is_over() or outcome_of(journal) == "passed":
+        return
     begin = time.monotonic()
+    command = [str(PYTHON), "-m", "pytest", "-q", "-p", "no:cacheprovider", "-p", "journal", f"--journal={journal}"]
+    with (JOURNAL / f"test_{name}.log").open("w") as log:
+        command += ["--hypothesis-profile=few", f"tests/test_{name}.py"]
+        status = clock.wait(clock.run(command, env=variables(), stdout=log, stderr=log))
+    # 5: everything has been done before.
+    if status in (0, 1, 5):
+        write(journal, finished=status)
+    elif status is not None:
+        last = [record["began"] for record in lines_of(journal) if "began" in record][-1:]
+        say(f"test_{name}: exit status {status} in {last}")
+    say(f"{told(journal)}; {time.monotonic() - begin:.0f} s")
+
+
+def outcomes_in(journal: Path) -> dict[str, dict[str, Any]]:
+    """Return the last record of each test of a journal."""
+    return {record["test"]: record for record in lines_of(journal) if "test" in record}
+
+
+def outcome_of(journal: Path) -> str:
+    """Return "passed", "failed", or "unfinished"."""
+    if any(record["outcome"] == "failed" for record in outcomes_in(journal).values()):
+        return "failed"
+    return "passed" if any("finished" in record for record in lines_of(journal)) else "unfinished"
+
+
+def told(journal: Path) -> str:
+    """Return in a line how far a file of tests has come."""
+    records = outcomes_in(journal)
+    counts = Counter(record["outcome"] for record in records.values())
+    seconds = sum(record["seconds"] for record in records.values())
+    numbers = ", ".join(f"{number} {outcome}" for outcome, number in sorted(counts.items())) or "nothing"
+    failed = "".join(f"\n    FAILED {test}" for test, record in records.items() if record["outcome"] == "failed")
+    return f"{journal.stem}: {outcome_of(journal)}: {numbers} in {seconds:.0f} s of tests{failed}"
+
+
+def report() -> None:
+    """Sum up the journal."""
+    journals = {path.stem: path for path in JOURNAL.glob("*.jsonl")}
+    if journals.keys() >= {"bytes-here", "bytes-aarch64"}:
+        compared(journals["bytes-here"], journals["bytes-aarch64"], len(parts()))
+    counts: Counter[str] = Counter()
+    for name in ORDER:
+        if (path := journals.get(f"test_{name}")) is not None:
+            say(told(path))
+            counts.update(record["outcome"] for record in outcomes_in(path).values())
+    say(f"tests: {', '.join(f'{number} {outcome}' for outcome, number in sorted(counts.items()))}")
+
+
+def set_up() -> None:
+    """Build the wheel, install it beside the emulated interpreter, and lay out the tests."""
     if importlib.util.find_spec("pooling") is None or importlib.util.find_spec("Cython") is None:
         sys.exit("aarch64: run it with an interpreter that has the package and Cython, such as .venv/bin/python")
     FOLDER.mkdir(parents=True, exist_ok=True)
@@ -242,23 +463,45 @@ def main(arguments: list[str]) -> int:
         unpack_debian()
     if not (HOME / "lib").exists():
         make_interpreter()
-    wheel = build_wheel()
-    install("--no-deps", "--force-reinstall", str(wheel))
+    install("--no-deps", "--force-reinstall", str(build_wheel()))
     code = "import platform, pooling; print(platform.machine()); pooling.show_config()"
     subprocess.run([PYTHON, "-c", code], cwd=FOLDER, env=environment(), check=True)
-    with tempfile.TemporaryDirectory() as folder:
-        tree = Path(folder)
-        laid(tree)
-        wrong = different(tree)
-        say(f"running tests, behind {time.monotonic() - begin:.0f} s")
-        names = (*FIRST, *(name for name in TESTS if name not in FIRST))
-        command = [str(PYTHON), "-m", "pytest", "-q", "-p", "no:cacheprovider", "-n", "auto", "--dist", "loadfile"]
-        command.append("--hypothesis-profile=few")
-        asked = arguments or [f"tests/test_{name}.py" for name in names]
-        status = subprocess.run([*command, *asked], cwd=tree, env=environment(), check=False).returncode
-    say(f"aarch64: {wrong} results differ; exit status of the tests {status}; {time.monotonic() - begin:.0f} s")
-    return 1 if wrong or status else 0
+    shutil.rmtree(TREE, ignore_errors=True)
+    TREE.mkdir()
+    laid(TREE)
+
+
+def main() -> int:
+    """Set up, build, compare and test; return the exit status."""
+    parser = argparse.ArgumentParser(description=__doc__.partition("\n")[0])
+    parser.add_argument("name", nargs="*", help="a file of tests; without any, those of the array functions")
+    parser.add_argument("--jobs", type=int, default=os.cpu_count() or 1, help="processes at a time")
+    parser.add_argument("--minutes", type=float, default=0, help="stop behind so many")
+    parser.add_argument("--report", action="store_true", help="sum up the journal, and run nothing")
+    options = parser.parse_args()
+    sys.path.insert(0, str(TREE))
+    if options.report:
+        report()
+        return 0
+    clock = Clock(options.minutes)
+    set_up()
+    for number in (signal.SIGINT, signal.SIGTERM):
+        signal.signal(number, clock.stop)
+    wrong = fused() + different(clock, options.jobs)
+    names = options.name or ORDER
+    with ThreadPoolExecutor(options.jobs) as pool:
+        for work in [pool.submit(tested, name, clock) for name in names]:
+            work.result()
+    outcomes = Counter(outcome_of(JOURNAL / f"test_{name}.jsonl") for name in names)
+    say(
+        f"aarch64: {wrong} results or instructions differ; files of tests: "
+        f"{', '.join(f'{number} {outcome}' for outcome, number in sorted(outcomes.items()))}; "
+        f"{time.monotonic() - clock.begin:.0f} s"
+    )
+    if wrong or outcomes["failed"]:
+        return 1
+    return 3 if clock.is_over() else int(outcomes["unfinished"] > 0)
 
 
 if __name__ == "__main__":
-    sys.exit(main(sys.argv[1:]))
+    sys.exit(main())

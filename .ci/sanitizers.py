@@ -85,7 +85,8 @@ def copied(tree: Path) -> None:
         shutil.copytree(ROOT / name, tree / name, ignore=skipped)
     for name in ("setup.py", "pyproject.toml", "README.md", "LICENSE", "Makefile", "CHANGELOG.md"):
         shutil.copy2(ROOT / name, tree)
-    (tree / "pooling" / "export").symlink_to(tree / "export")
+    if not (tree / "pooling" / "export").exists():
+        (tree / "pooling" / "export").symlink_to(tree / "export")
     setup = tree / "setup.py"
     text = setup.read_text().replace("inline __attribute__((always_inline))", "inline")
     flags = f'"-O1", "-fno-omit-frame-pointer", "-fsanitize={KERNELS}"'

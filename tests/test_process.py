@@ -153,17 +153,27 @@ print(counts)
 
 # --- the floating-point mode ------------------------------------------------------------------------------------------
 
-MODES = {
-    # Control bits of MXCSR, which glibc keeps at byte 28 of a fenv_t.
-    "flush to zero": 0x8040,
-    "round down": 0x2000,
-    "round up": 0x4000,
-    "round to zero": 0x6000,
+# Of a processor: the word of glibc's fenv_t that holds the mode, the bits of it that are the mode, and modes.
+MODES_OF = {
+    "x86_64": (
+        7,  # MXCSR
+        0xE040,
+        {"flush to zero": 0x8040, "round down": 0x2000, "round up": 0x4000, "round to zero": 0x6000},
+    ),
+    "aarch64": (
+        0,  # FPCR
+        0x03C80000,
+        {
+            **{"flush to zero": 1 << 24, "flush halves to zero": 1 << 19, "one NaN": 1 << 25},
+            **{"round down": 2 << 22, "round up": 1 << 22, "round to zero": 3 << 22},
+        },
+    ),
 }
+WORD, MODE_BITS, MODES = MODES_OF.get(platform.machine(), (0, 0, {"of another processor": 0}))
 
 
 @pytest.mark.skipif(
-    platform.machine() not in ("x86_64", "AMD64") or sys.platform != "linux", reason="knows glibc on x86"
+    platform.machine() not in MODES_OF or sys.platform != "linux", reason="knows glibc on x86-64 and aarch64"
 )
 @pytest.mark.parametrize("level", pooling.dispatch.available_levels())
 @pytest.mark.parametrize("mode", MODES)
@@ -175,17 +185,18 @@ import ctypes, sys
 import numpy as np
 import pooling
 libm = ctypes.CDLL("libm.so.6")
+word, mask = map(int, sys.argv[2:])
 
 def set_mode(bits):
     state = (ctypes.c_uint32 * 8)()
     libm.fegetenv(state)
-    state[7] = state[7] & ~0xe040 | bits
+    state[word] = state[word] & ~mask | bits
     libm.fesetenv(state)
 
 def mode():
     state = (ctypes.c_uint32 * 8)()
     libm.fegetenv(state)
-    return state[7] & 0xe040
+    return state[word] & mask
 
 rng = np.random.default_rng(0)
 arrays = {
@@ -240,7 +251,8 @@ with pooling.threads(2):
         assert array.tobytes() == before, (name, operator, "hired")
 print("the same")
 """
-    assert run_python("-c", code, str(MODES[mode]), POOLING_MAX_ISA=level) == "the same\n"
+    numbers = map(str, (MODES[mode], WORD, MODE_BITS))
+    assert run_python("-c", code, *numbers, POOLING_MAX_ISA=level, timeout=600) == "the same\n"
 
 
 # --- Ctrl-C -----------------------------------------------------------------------------------------------------------

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 import shlex
 import shutil
 import subprocess
@@ -282,6 +283,17 @@ def test_the_model_finds_a_worker_that_sleeps_without_a_second_look() -> None:
     model = Careless("counted", [[("job", 1), ("keep", 0)]], 1)
     model.explore()
     assert "a caller waits for ever" in model.faults
+
+
+def test_every_atomic_operation_has_the_order_that_the_model_takes_for_granted() -> None:
+    """The model knows one order of all steps, which weaker operations of ARM need not have.
+
+    Programs without data races, which ThreadSanitizer looks for whatever the processor, have one when every atomic
+    operation is sequentially consistent.
+    """
+    files = [path for path in (ROOT / "pyx").rglob("*") if path.suffix in (".h", ".pxd", ".pxi", ".pyx")]
+    text = "\n".join(path.read_text(encoding="utf-8") for path in files)
+    assert set(re.findall(r"__ATOMIC_\w+|memory_order\w*|__sync_\w+|stdatomic", text)) == {"__ATOMIC_SEQ_CST"}
 
 
 # --- the real one -----------------------------------------------------------------------------------------------------

@@ -1,0 +1,74 @@
+"""Compile the kernels on x86-64 as other processors compile them, and run the tests of the array functions on them.
+
+What is compiled is the C that is left without SSE2, with a plain `char` that has no sign, as on ARM. Added are the
+checks of UndefinedBehaviorSanitizer, with that of conversions to integers that cannot hold the number: those give
+other integers on ARM than on x86, and are no part of its usual checks. An emulator takes hours for what this shows in
+minutes; .ci/aarch64.py is for what only the other instructions can show.
+
+Usage: python .ci/generic.py [arguments of pytest]; exit status 1 when a check or a test finds something. The build is
+kept in build/generic.
+"""
+
+from __future__ import annotations
+
+import os
+import shutil
+import subprocess
+import sys
+import tempfile
+from pathlib import Path
+
+from sanitizers import KERNELS, LEVEL, ROOT, TESTS, copied, works
+
+FOLDER = ROOT / "build" / "generic"
+CHECKS = "undefined,float-cast-overflow"
+OTHER = ["-U__SSE2__", "-funsigned-char"]
+"""What makes a compiler for x86-64 leave out its instructions, and read a plain char as ARM does."""
+
+
+def laid_out(tree: Path) -> None:
+    """Copy what the tests need; what was compiled before stays, and setup.py tells whether it is still right."""
+    for path in tree.iterdir() if tree.exists() else ():
+        if path.name != "build":
+            shutil.rmtree(path) if path.is_dir() else path.unlink()
+    tree.mkdir(parents=True, exist_ok=True)
+    copied(tree)
+    setup = tree / "setup.py"
+    before = f"-fsanitize={KERNELS}"
+    text = setup.read_text()
+    assert text.count(before) == 1
+    flags = '", "'.join([f"-fsanitize={CHECKS}", *OTHER])
+    text = text.replace(before, flags)
+    # Nor what that level has beyond SSE2; tests know by its name what there is.
+    level = f'"{LEVEL}": ["-march={LEVEL}"]'
+    assert level in text or LEVEL == "generic"
+    setup.write_text(text.replace(level, '"generic": ["-march=x86-64"]'))
+
+
+def main(asked: list[str]) -> int:
+    """Build and test; return the exit status."""
+    with tempfile.TemporaryDirectory() as folder:
+        if not works(CHECKS, Path(folder)):
+            print("generic: nothing was run, since the compiler has no such checks")
+            return 0
+        laid_out(FOLDER)
+        variables = {**os.environ, "POOLING_LEVELS": "generic", "LDFLAGS": f"-fsanitize={CHECKS}"}
+        subprocess.run([sys.executable, "setup.py", "build_ext", "--inplace"], cwd=FOLDER, env=variables, check=True)
+        variables |= {
+            "PYTHONPATH": str(FOLDER),
+            "PYTHONDONTWRITEBYTECODE": "1",
+            "UBSAN_OPTIONS": f"print_stacktrace=1:log_path={folder}/found",
+        }
+        command = [sys.executable, "-m", "pytest", "-q", "-p", "no:cacheprovider"]
+        if not asked:
+            asked = ["-n", "auto", "--dist", "loadfile", *(f"tests/test_{name}.py" for name in TESTS)]
+        status = subprocess.run([*command, *asked], cwd=FOLDER, env=variables, check=False).returncode
+        found = sorted(Path(folder).glob("found*"))
+        for report in found:
+            print(report.read_text(errors="replace")[:8000])
+        print(f"generic: {len(found)} processes found something; exit status of the tests {status}")
+    return 1 if found or status else 0
+
+
+if __name__ == "__main__":
+    sys.exit(main(sys.argv[1:]))
