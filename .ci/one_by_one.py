@@ -64,23 +64,25 @@ def one_by_one(
     print("".join(f"{name:>12}" for name in COUNTS), flush=True)
     for test in tests:
         name = f"{Path(test).stem}-{digest_of([folder / test], state)}"
-        report, log = kept / f"{name}.xml", kept / f"{name}.log"
+        report, begun, log = (kept / f"{name}.{ending}" for ending in ("xml", "begun", "log"))
         found = counted(report, log)
         if found is None:
             with log.open("w", encoding="utf-8") as output:
                 run = subprocess.run(
-                    [*command, f"--junitxml={report}", test],
+                    [*command, f"--junitxml={begun}", test],
                     cwd=folder,
                     env=environment,
                     stdout=output,
                     stderr=subprocess.STDOUT,
                     check=False,
                 )
-            found = counted(report, log)
-            if run.returncode:
+            found = counted(begun, log)
+            # Ctrl-C stops both processes, and pytest then reports what it had run until then.
+            if not run.returncode and found:
+                begun.replace(report)
+            else:
                 bad += 1
-                # So that it is run again.
-                report.unlink(missing_ok=True)
+                begun.unlink(missing_ok=True)
                 print(log.read_text(encoding="utf-8", errors="replace"), f"exit status {run.returncode}", sep="\n")
         sums = {name: sums[name] + (found[name] if found else 0) for name in COUNTS}
         row = "".join(f"{found[name]:>12.0f}" if found else f"{'?':>12}" for name in COUNTS)

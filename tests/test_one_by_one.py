@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import importlib.util
 import os
+import subprocess
 import sys
 from pathlib import Path
 from typing import Any
@@ -72,6 +73,21 @@ def test_what_has_passed_is_not_run_again(tree: Path, capsys: pytest.CaptureFixt
     assert run(tree, *FILES) == (2, ["test_bad", "test_dead"])
     # What passed is counted again all the same.
     assert capsys.readouterr().out.splitlines()[-1].split()[:3] == ["3", "1", "1"]
+
+
+def test_a_run_that_was_stopped_is_no_run_to_the_end(tree: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    real = subprocess.run
+
+    def stopped(*arguments: Any, **keywords: Any) -> None:
+        real(*arguments, **keywords)
+        raise KeyboardInterrupt
+
+    monkeypatch.setattr(subprocess, "run", stopped)
+    with pytest.raises(KeyboardInterrupt):
+        run(tree, "test_good")
+    monkeypatch.undo()
+    assert run(tree, "test_good") == (0, ["test_good"])
+    assert run(tree, "test_good") == (0, [])
 
 
 @pytest.mark.parametrize("changed", ["tests/test_good.py", "tests/conftest.py", "package/__init__.py"])
