@@ -10,7 +10,7 @@ from collections.abc import Iterable, Mapping
 from pathlib import Path
 
 COUNTS = ("passed", "failed", "skipped", "in threads", "seconds")
-"""What is told of each file; "in threads" are the tests that pytest-run-parallel ran in several threads."""
+"""What is told of each file; "in threads" are the tests, also skipped ones, that pytest-run-parallel gives threads."""
 
 
 def digest_of(files: Iterable[Path], *others: object) -> str:
