@@ -6,7 +6,9 @@ package: what they import is what was installed. Tests of the sources themselves
 Usage: python .ci/wheel_tests.py --wheel dist/ndpooling-*.whl, which installs the wheel into an environment of its own
 and runs the ten lines of README.md there, before it installs what the tests need; or python .ci/wheel_tests.py
 --python PYTHON, where the package and pytest are installed already. ``--arrays`` runs the tests of the array functions
-alone, which need NumPy, pytest, pytest-xdist and hypothesis. Further arguments are those of pytest.
+alone, or those files of them that are named, which need NumPy, pytest, pytest-xdist and hypothesis. With ``--record
+FOLDER`` each file has a process of its own, whose report is kept in the folder; one that has passed there is not run
+again while the package and the tests are the same. Further arguments are those of pytest.
 """
 
 from __future__ import annotations
@@ -20,6 +22,7 @@ import tempfile
 import time
 from pathlib import Path
 
+from one_by_one import one_by_one
 from sanitizers import TESTS
 
 ROOT = Path(__file__).resolve().parent.parent
@@ -86,7 +89,7 @@ def laid(folder: Path) -> None:
             shutil.copy2(ROOT / name, folder)
 
 
-def run(python: Path, folder: Path, arguments: list[str], *, arrays: bool) -> int:
+def run(python: Path, folder: Path, arguments: list[str], *, arrays: bool, record: Path | None = None) -> int:
     """Run the tests in a folder that `laid` has filled; return the exit status."""
     code = "import pooling; print(pooling.__file__)"
     told = subprocess.run(
@@ -99,10 +102,18 @@ def run(python: Path, folder: Path, arguments: list[str], *, arrays: bool) -> in
     print(f"testing {found.parent}", flush=True)
     arguments = [argument for argument in arguments if argument not in SOURCES]
     if arrays:
-        tests = [f"tests/test_{name}.py" for name in ARRAYS]
+        named = [argument for argument in arguments if argument.startswith("tests/")]
+        arguments = [argument for argument in arguments if argument not in named]
+        tests = named or [f"tests/test_{name}.py" for name in ARRAYS]
     else:
         tests = [f"--ignore={name}" for name in SOURCES] + [f"--deselect={name}" for name in SOURCES_AMONG_OTHERS]
-    command = [str(python), "-m", "pytest", "-q", "-p", "no:cacheprovider", "-n", "auto", "--dist", "loadfile"]
+    command = [str(python), "-m", "pytest", "-q", "-p", "no:cacheprovider"]
+    if record:
+        bad = one_by_one(
+            [*command, *arguments], tests, record, folder=folder, environment=environment(), package=found.parent
+        )
+        return 1 if bad else 0
+    command += ["-n", "auto", "--dist", "loadfile"]
     return subprocess.run([*command, *tests, *arguments], cwd=folder, env=environment(), check=False).returncode
 
 
@@ -113,7 +124,10 @@ def main() -> int:
     which.add_argument("--wheel", type=Path, help="a wheel, to be installed into an environment of its own")
     which.add_argument("--python", type=Path, help="an interpreter where the package is installed")
     parser.add_argument("--arrays", action="store_true", help="only the tests of the array functions")
+    parser.add_argument("--record", type=Path, help="with --arrays: run a file at a time, and keep reports here")
     chosen, others = parser.parse_known_args()
+    if chosen.record and not chosen.arrays:
+        parser.error("--record is for --arrays")
     with tempfile.TemporaryDirectory() as folder:
         tree = Path(folder, "tree")
         tree.mkdir()
@@ -123,7 +137,7 @@ def main() -> int:
         else:
             # Not resolved: that of an environment is a link.
             python = Path(shutil.which(chosen.python) or chosen.python).absolute()
-        return run(python, tree, others, arrays=chosen.arrays)
+        return run(python, tree, others, arrays=chosen.arrays, record=chosen.record)
 
 
 if __name__ == "__main__":

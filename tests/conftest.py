@@ -11,6 +11,7 @@ import re
 import signal
 import subprocess
 import sys
+import sysconfig
 from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any, NamedTuple
@@ -517,6 +518,22 @@ def always_parallel() -> Iterator[None]:
     before = _core.set_serial_bytes(0)
     yield
     _core.set_serial_bytes(before)
+
+
+# --- threads of Python --------------------------------------------------------------------------------------------
+
+
+def lock_is_on() -> bool:
+    """Whether a free-threaded interpreter runs with its global lock although nobody asked for that by PYTHON_GIL."""
+    free = sysconfig.get_config_var("Py_GIL_DISABLED") and "PYTHON_GIL" not in os.environ
+    return bool(free and getattr(sys, "_is_gil_enabled", bool)())
+
+
+@pytest.fixture(scope="module", autouse=True)
+def lock_stays_off() -> Iterator[None]:
+    """Let no file of tests import what turns the lock on: the calls of others behind it would wait for each other."""
+    yield
+    assert not lock_is_on(), "a module that was imported has turned on the global lock of the interpreter"
 
 
 # --- other interpreters ----------------------------------------------------------------------------------------

@@ -194,6 +194,7 @@ def most_memory(call: Callable[[], Any]) -> int:
 @pytest.mark.parametrize(
     "kind", ["ndarray", "torch", "array_interface", "dlpack", "memoryview", "subclass", "read_only"]
 )
+@pytest.mark.thread_unsafe(reason="counts the memory of all threads")
 def test_contiguous_memory_is_not_copied(kind: str) -> None:
     x = np.zeros((1, 4, 512, 512), np.float32)
     if kind == "torch":

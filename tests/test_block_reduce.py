@@ -724,6 +724,7 @@ def test_nodata_of_more_than_a_number_is_refused_in_a_sentence() -> None:
         pooling.block_reduce(np.ones(4, np.float32), 2, nodata=np.array([0.0]))
 
 
+@pytest.mark.thread_unsafe(reason="counts the memory of all threads")
 def test_weights_that_hold_for_all_rows_take_no_memory_of_their_own() -> None:
     x = random_array((2048, 512), np.float32)
     row = np.random.default_rng(0).integers(0, 9, 512).astype(np.uint8)

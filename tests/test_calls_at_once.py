@@ -14,7 +14,7 @@ import pytest
 
 import pooling
 from pooling import calls, reference
-from tests.conftest import random_array
+from tests.conftest import lock_is_on, random_array
 from tests.many_calls import CALLS, equal
 
 THREADS = 4
@@ -176,3 +176,19 @@ FREE = bool(sysconfig.get_config_var("Py_GIL_DISABLED"))
 def test_no_module_turns_the_lock_of_the_interpreter_on(run_python: Callable[..., str]) -> None:
     code = "import sys, numpy, pooling; pooling.max_pool2d(numpy.zeros((1, 1, 4, 4)), 2); print(sys._is_gil_enabled())"
     assert run_python("-W", "error", "-c", code) == "False\n"
+
+
+@pytest.mark.parametrize(
+    ("free", "on", "asked", "expected"),
+    [(1, True, None, True), (1, True, "1", False), (1, False, None, False), (0, True, None, False)],
+)
+def test_a_lock_that_is_on_is_noticed(
+    free: int, on: bool, asked: str | None, expected: bool, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Whatever a file of tests imports may turn it on, and it stays on; each file is asked about that at its end."""
+    monkeypatch.setattr(sysconfig, "get_config_var", {"Py_GIL_DISABLED": free}.get)
+    monkeypatch.setattr(sys, "_is_gil_enabled", lambda: on, raising=False)
+    monkeypatch.delenv("PYTHON_GIL", raising=False)
+    if asked:
+        monkeypatch.setenv("PYTHON_GIL", asked)
+    assert lock_is_on() == expected

@@ -172,6 +172,7 @@ def test_pictures_equal_those_of_scipy(name, size, mode):
             np.testing.assert_array_equal(getattr(filters, name)(array, **arguments), expected)
 
 
+@pytest.mark.thread_unsafe(reason="sets what the module holds")
 @settings(max_examples=100, deadline=None)
 @given(
     st.sampled_from([(60, 7), (97, 5, 3), (41, 1, 4, 2)]),
@@ -199,6 +200,7 @@ def test_means_of_a_part_of_the_array_at_a_time(shape, dtype, size, origin, mode
         np.testing.assert_array_equal(filters.uniform_filter(array, **arguments), expected)
 
 
+@pytest.mark.thread_unsafe(reason="counts the memory of all threads")
 def test_windows_longer_than_the_first_axis_need_no_more_memory():
     """The part of an array that is filtered on all axes is small, or the array is filtered an axis at a time."""
     array = np.ones((3, 1000, 1000), np.uint8)
@@ -468,6 +470,7 @@ def test_windows_much_longer_than_their_axis():
 
 @pytest.mark.parametrize("name", FILTERS)
 @pytest.mark.parametrize("mode", ["reflect", "wrap", "constant"])
+@pytest.mark.thread_unsafe(reason="counts the memory of all threads")
 def test_memory(name, mode):
     """A result, and slabs of a window and a half at each border."""
     array = np.zeros((1500, 1500), np.float32)

@@ -217,6 +217,7 @@ def test_an_array_is_read_once_where_sums_can_be_carried(monkeypatch: pytest.Mon
     assert [begins for _, begins in runs].count(True) == 1
 
 
+@pytest.mark.thread_unsafe(reason="counts the memory of all threads")
 def test_levels_take_no_more_memory_than_half_of_the_output_besides() -> None:
     x = numbers((2048, 2048), "uint8")
     pooling.pyramid(x[:64, :64], 2)

@@ -122,6 +122,7 @@ def test_what_is_too_large_for_the_cache_is_pooled_like_its_parts(
 # --- how many --------------------------------------------------------------------------------------------------------
 
 
+@pytest.mark.thread_unsafe(reason="sets how many threads work")
 def test_the_number_that_was_set_is_the_number_that_is_got() -> None:
     for count in (1, 2, 1024):
         pooling.set_num_threads(count)
@@ -130,6 +131,7 @@ def test_the_number_that_was_set_is_the_number_that_is_got() -> None:
     assert pooling.get_num_threads() == 3
 
 
+@pytest.mark.thread_unsafe(reason="sets how many threads work")
 def test_a_block_has_its_own_number_and_gives_the_old_one_back() -> None:
     pooling.set_num_threads(5)
     with pooling.threads(3):
@@ -145,6 +147,7 @@ def test_a_block_has_its_own_number_and_gives_the_old_one_back() -> None:
     assert pooling.get_num_threads() == 4
 
 
+@pytest.mark.thread_unsafe(reason="sets how many threads work")
 def test_a_block_counts_in_its_own_thread_only() -> None:
     pooling.set_num_threads(4)
     with ThreadPoolExecutor(1) as executor:
@@ -156,6 +159,7 @@ def test_a_block_counts_in_its_own_thread_only() -> None:
             assert pooling.get_num_threads() == 2
 
 
+@pytest.mark.thread_unsafe(reason="sets how many threads work")
 def test_threads_started_inside_of_a_block_inherit_its_number_where_they_inherit_the_context() -> None:
     """Python 3.14 lets them by `-X thread_inherit_context`, and free-threaded by itself."""
     inherits = getattr(sys.flags, "thread_inherit_context", 0)
@@ -215,6 +219,7 @@ FAMILIES: dict[str, Callable[[Array], Any]] = {
 
 @pytest.mark.skipif(pooling._core.THREADING != "team", reason="counts the threads of the team")
 @pytest.mark.parametrize("family", FAMILIES)
+@pytest.mark.thread_unsafe(reason="sets how many threads work")
 def test_small_calls_of_each_family_start_no_thread(family: str) -> None:
     for name, side in SQUARES.items():
         call = FAMILIES[family](random_array((1, 8, side, side), np.float32))
@@ -239,6 +244,7 @@ def test_small_calls_of_each_family_start_no_thread(family: str) -> None:
     ],
 )
 @pytest.mark.skipif(pooling._core.THREADING != "team", reason="counts the threads of the team")
+@pytest.mark.thread_unsafe(reason="sets how many threads work")
 def test_the_work_of_windows_and_dtypes_decides(
     shape: tuple[int, ...], dtype: Any, arguments: tuple[int, ...], several: bool
 ) -> None:
@@ -282,6 +288,7 @@ CALLS: dict[str, Callable[[Array, Array], Any]] = {
 
 @pytest.mark.parametrize("name", CALLS)
 @pytest.mark.parametrize("count", [1, 2])
+@pytest.mark.thread_unsafe(reason="keeps all threads but its own from their turns")
 def test_other_python_threads_run_during_a_call(name: str, count: int) -> None:
     """Nobody takes the GIL away here, so the other thread gets a turn only if the call lets go of it."""
     x = np.zeros((4, 8, 384, 384), np.float32)

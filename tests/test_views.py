@@ -275,6 +275,7 @@ def most_memory(call: Callable[[], Any]) -> int:
 
 @pytest.mark.parametrize("place", IN_PARTS)
 @pytest.mark.parametrize("shape", [(4, 64, 60, 61), (1, 1, 1080, 1920)])
+@pytest.mark.thread_unsafe(reason="counts the memory of all threads")
 def test_no_copy_of_a_view_is_made(shape: tuple[int, ...], place: str) -> None:
     view = PLACES[place](np.zeros(shape, np.float32))
     for function in (pooling.max_pool2d, pooling.avg_pool2d):
@@ -328,6 +329,7 @@ def test_what_a_process_takes_to_pool_views_does_not_grow_with_them(run_python: 
 
 
 @given(st.data())
+@pytest.mark.thread_unsafe(reason="sets from which size on threads work")
 def test_elements_that_lie_anywhere_are_gathered(data: st.DataObject) -> None:
     rank = data.draw(st.integers(0, 6))
     shape = [data.draw(st.sampled_from([0, 1, 2, 3, 5, 8, 17, 33] if rank < 4 else [1, 2, 3, 9])) for _ in range(rank)]
