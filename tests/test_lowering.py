@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import inspect
+import itertools
 import math
 from collections.abc import Sequence
 from typing import Any, NamedTuple
@@ -14,12 +15,15 @@ import pooling
 from pooling import reference
 from pooling.layer import Layer
 from pooling.operators import OPERATORS
+from tests.built_graphs import computing, graph_of
 from tests.conftest import FLOATS, INTEGERS, Array, assert_same, dtype_of
+from tests.exported import leftovers
 
 onnx = pytest.importorskip("onnx")
 onnxruntime = pytest.importorskip("onnxruntime")
 
 from pooling.export import to_onnx, to_onnx_backward  # noqa: E402
+from pooling.export.lowering.special import NanAwareMax, is_nan  # noqa: E402
 from pooling.export.verification import run_model  # noqa: E402
 
 ROUNDING = {"float16": 2e-3, "bfloat16": 1e-2, "float32": 2e-6, "float64": 1e-12}
@@ -96,7 +100,7 @@ def check(
     assert len(found) == len(expected)
     for one, other in zip(found, expected, strict=True):
         assert_agrees(one, other, exact=is_exact(layer))
-    return [node.op_type for node in model.graph.node]
+    return operators_of(model)
 
 
 def check_gradient(
@@ -120,6 +124,14 @@ def check_gradient(
     expected = expected if isinstance(expected, tuple) else (expected,)
     for one, other in zip(found, expected, strict=True):
         assert_agrees(one, np.asarray(other), exact=is_exact(layer))
+    return operators_of(model)
+
+
+def operators_of(model: onnx.ModelProto) -> list[str]:
+    """List the operators of a model, all of which serve a result; flags have one of the two values that ONNX knows."""
+    flags = [word.i for node in model.graph.node for word in node.attribute if word.name == "keepdims"]
+    assert set(flags) <= {0, 1}
+    assert not leftovers(model)
     return [node.op_type for node in model.graph.node]
 
 
@@ -138,6 +150,41 @@ class Case(NamedTuple):
 
 
 FREE = ("N", "C", "H", "W")
+
+
+# --- NaN and -inf ----------------------------------------------------------------------------------------------------
+
+NUMBERS = [np.nan, -np.inf, np.inf, -0.0, 0.0, 2.0, -3.0]
+TRIPLES = np.array(list(itertools.product(NUMBERS, repeat=3)))
+IS_NAN = ["Less", "Greater", "Or", "Not"]
+
+
+@pytest.mark.parametrize("opset", [7, 8, 9, 13])
+@pytest.mark.parametrize("dtype", ["float32", "float64"])
+def test_windows_of_special_values(dtype: str, opset: int) -> None:
+    x = TRIPLES.astype(dtype)
+    graph = graph_of(opset, rank=2, dtype=dtype)
+    found = [is_nan(graph, "input")]
+    assert [node.op_type for node in graph.nodes] == (IS_NAN if opset < 9 else ["IsNaN"])
+    for rule in ("propagate", "ignore")[: 1 if opset < 9 else 2]:
+        begin = len(graph.nodes)
+        ranked = NanAwareMax(graph, "input", rule)
+        best, max_rank = (graph("ReduceMax", each, axes=[1], keepdims=0) for each in (ranked.elements, ranked.rank))
+        found += [ranked.restore_specials(best, max_rank), ranked.ordinary(max_rank)]
+        assert ("Where" in [node.op_type for node in graph.nodes[begin:]]) == (opset >= 9)
+    told, value, ordinary, *others = computing(graph, found)(x)
+    assert_same(told, np.isnan(x))
+    highest = np.max(x, axis=1)
+    assert_same(value, highest)
+    assert_same(ordinary, ~np.isnan(highest) & (highest > -np.inf))
+    if others:
+        with np.errstate(all="ignore"):
+            assert_same(others[0], np.fmax.reduce(x, axis=1))
+        assert_same(others[1], (x > -np.inf).any(axis=1))
+    # A zero keeps its sign.
+    zeros = (x == 0).all(axis=1) & (np.signbit(x).all(axis=1) | ~np.signbit(x).any(axis=1))
+    for each in (value, *others[:1]):
+        assert (np.signbit(each) == np.signbit(x[:, 0]))[zeros].all()
 
 
 # --- maxima ----------------------------------------------------------------------------------------------------------
@@ -171,6 +218,7 @@ MAXIMA = [
     Case(pooling.MaxPool2d(3, 2, "same_upper", return_indices=True), opset=10),
     Case(pooling.MaxPool2d(3, 2, 1, 2, True, True), opset=9, exact=True),
     Case(pooling.MaxPool2d(3, 2, 1, 2, True, True), opset=10, exact=True),
+    *[Case(pooling.MaxPool2d(2), dtype="float64", opset=opset) for opset in (7, 8)],
     Case(pooling.MaxPool1d(2, 1, return_indices=True), (2, 2, 5), exact=True),
     Case(pooling.MaxPool3d(2, 1, return_indices=True), (1, 2, 3, 4, 2)),
     Case(pooling.AdaptiveMaxPool2d((3, 4), return_indices=True), exact=True),
@@ -227,11 +275,34 @@ def test_indices_of_every_convention(convention: str, names: Any, dimensions: in
     shape = (3, 2, 4, 3, 5)[: 2 + dimensions]
     named = shape if names is None else tuple(a or b for a, b in zip(names, shape, strict=False))
     x = drawn(shape, "float32")
-    for kind, arguments in (("MaxPool", (2, 1)), ("MaxPool", (2, 1, "same_lower")), ("AdaptiveMaxPool", (2,))):
+    for kind, arguments in (("MaxPool", (2, 1)), ("MaxPool", (3, 2, "same_lower")), ("AdaptiveMaxPool", (2,))):
         layer = getattr(pooling, f"{kind}{dimensions}d")(*arguments, return_indices=True)
         model = to_onnx(layer, named, indices=convention, verify=False)  # type: ignore[arg-type]
         found = run_model(model, [x])[1]
         assert_same(found, reference.convert_indices(twin(layer, x)[1], shape, source="torch", target=convention))
+
+
+def test_indices_have_no_nodes_that_change_nothing() -> None:
+    def nodes(pool: str, arguments: Any, convention: Any, shape: Any) -> list[str]:
+        layer = getattr(pooling, pool)(*arguments, return_indices=True)
+        model = to_onnx(layer, shape, dtype="int32", indices=convention, verify=False)
+        found = [node.op_type for node in model.graph.node]
+        return found[found.index("MaxPool") + 1 :]
+
+    back = ["Cast"]
+    assert nodes("MaxPool2d", (2,), "onnx", (2, 3, 4, 6)) == back
+    assert nodes("MaxPool2d", (2,), "torch", (2, 3, 4, 6)) == ["Mod", *back]
+    assert nodes("MaxPool2d", (2,), "tensorflow", (2, 3, 4, 6)) == ["Mod", "Identity", "Identity", "Mul", "Add", *back]
+    column_major = ["Div", "Mod", "Mul", "Add"]
+    assert nodes("MaxPool1d", (2,), "onnx_column_major", (2, 3, 4)) == ["Mod", "Sub", "Add", *back]
+    assert nodes("MaxPool2d", (2,), "onnx_column_major", (2, 3, 4, 6)) == ["Mod", "Sub", *column_major, "Add", *back]
+    three = ["Mod", "Sub", "Div", "Div", "Mod", "Mul", "Add", "Mod", "Mul", "Add", "Add", *back]
+    assert nodes("MaxPool3d", (2,), "onnx_column_major", (2, 3, 4, 6, 8)) == three
+    # Of sizes 1 too; the first axis runs fastest.
+    follows = nodes("MaxPool2d", (3, 2, "same_lower"), "torch", (2, 3, 4, "W"))
+    assert [each for each in follows if each in ("Div", "Mod", "Sub", "Mul")] == ["Div", "Mod", "Mul", "Mod", "Sub"]
+    fixed = to_onnx(pooling.MaxPool2d(2, return_indices=True), ("N", "C", 4, 6), indices="tensorflow", verify=False)
+    assert "Range" in [node.op_type for node in fixed.graph.node]
 
 
 @pytest.mark.parametrize("opset", [11, 17, 18])
@@ -343,6 +414,59 @@ def test_means_of_many_numbers_are_made_in_float64(size: int, special_values: An
         assert [node.op_type for node in model.graph.node if node.op_type == "Cast"] == made * 2
 
 
+@pytest.mark.parametrize(
+    ("layer", "dtype", "opset", "expected"),
+    [
+        (pooling.AvgPool2d(3, 2, ceil_mode=True), "float32", None, ["AveragePool"]),
+        (pooling.AvgPool2d(3, 2, [(0, 1), (0, 0)]), "float32", None, ["AveragePool"]),
+        (pooling.AvgPool2d(3, 2, [(0, 1), (1, 0)], True), "float32", None, ["AveragePool", "Mul"]),
+        (pooling.AvgPool2d(2, divisor_override=4), "float32", None, ["AveragePool", "Mul"]),
+        (pooling.AvgPool2d(2, divisor_override=1e38), "float32", None, ["AveragePool", "Mul"]),
+        *[
+            (
+                pooling.AvgPool2d(2, divisor_override=divisor),
+                "float32",
+                None,
+                ["Cast", *["Gather", "ReduceSum"] * 2, "Div", "Cast"],
+            )
+            for divisor in (1e-39, 1e40, 1.3e39)
+        ],
+        (pooling.AdaptiveAvgPool2d(3), "float64", None, ["Pad", *["Gather", "ReduceSum"] * 2, "Mul", "Div"]),
+        (pooling.AvgPool2d((3, 2), 1, 1), "float64", 13, ["Pad", *["Gather", "ReduceSum"] * 2, "Div"]),
+    ],
+)  # fmt: skip
+def test_graphs_of_means(layer: Layer, dtype: str, opset: int | None, expected: list[str]) -> None:
+    assert check(layer, (2, 2, 7, 8), dtype, opset) == expected
+
+
+@pytest.mark.parametrize(
+    ("dtype", "divisor", "fits"),
+    [
+        ("int64", 4, True),
+        ("int64", 3, False),
+        ("int64", -4, True),
+        ("int64", -3, False),
+        ("int64", 4.5, False),
+        ("uint64", 2**29 - 1, True),
+        ("uint64", 2**29, False),
+        ("int32", 2.0**-26, True),
+        ("int32", 2.0**-27, False),
+        ("int32", -(2.0**-27), False),
+        ("uint32", 2.0**-25, True),
+        ("uint32", 2.0**-26, False),
+        ("int8", 2.0**59, True),
+        ("int8", 2.0**60, False),
+    ],
+)
+def test_divisors_for_which_whole_numbers_are_enough(dtype: str, divisor: float, fits: bool) -> None:
+    layer = pooling.AvgPool2d(2, divisor_override=divisor)
+    if fits:
+        check(layer, (1, 2, 4, 4), dtype)
+    else:
+        with pytest.raises(ValueError, match="cannot divide sums of 4 elements"):
+            to_onnx(layer, (1, 2, 4, 4), dtype=dtype, verify=False)
+
+
 # --- norms -----------------------------------------------------------------------------------------------------------
 
 NORMS = [
@@ -370,6 +494,19 @@ NORMS = [
 @pytest.mark.parametrize("case", NORMS, ids=str)
 def test_norms(case: Case) -> None:
     case.checked()
+
+
+@pytest.mark.parametrize(
+    ("p", "dtype", "safe"),
+    [
+        (0.125, "float32", True), (0.12, "float32", False), (6, "float16", True), (6.1, "float32", False),
+        (3, "float64", False), (1, "float64", True),
+    ],
+)  # fmt: skip
+def test_powers_that_overflow_are_made_of_ratios(p: float, dtype: str, safe: bool) -> None:
+    names = check(pooling.LPPool2d(p, 2), (1, 2, 4, 4), dtype)
+    assert ("ReduceMax" in names) == (not safe)
+    assert names.count("ReduceSum") == (2 if safe else 1)
 
 
 @pytest.mark.parametrize("magnitude", [0.0, 1e-200, 1e200, 1e-300])

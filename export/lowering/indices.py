@@ -31,14 +31,16 @@ def to_onnx_indices(graph: GraphBuilder, call: LayerCall, index: str, x: str, *,
     """
     if whole and call.indices == "onnx":
         return index
-    cells = in_graph(graph, product(call.plane))
     cell = in_plane(graph, call, index) if whole else index
     if call.indices == "torch":
         return cell
     if call.indices == "tensorflow":
         channels = _channels(graph, call, x)
         return graph("Add", graph("Mul", cell, channels[1]), channels[0], why="Counted in each image, channels last.")
-    first = graph("Sub", index, cell) if whole else graph("Mul", _planes(graph, call, x), cells)
+    if whole:
+        first = graph("Sub", index, cell)
+    else:
+        first = graph("Mul", _planes(graph, call, x), in_graph(graph, product(call.plane)))
     if call.indices == "onnx_column_major":
         cell = _transposed(graph, cell, call.plane)
     return graph("Add", cell, first, why="Counted over the whole tensor.")
