@@ -292,7 +292,7 @@ def test_indices_have_no_nodes_that_change_nothing() -> None:
     back = ["Cast"]
     assert nodes("MaxPool2d", (2,), "onnx", (2, 3, 4, 6)) == back
     assert nodes("MaxPool2d", (2,), "torch", (2, 3, 4, 6)) == ["Mod", *back]
-    assert nodes("MaxPool2d", (2,), "tensorflow", (2, 3, 4, 6)) == ["Mod", "Identity", "Identity", "Mul", "Add", *back]
+    assert nodes("MaxPool2d", (2,), "tensorflow", (2, 3, 4, 6)) == ["Mod", "Identity", "Mul", "Add", *back]
     column_major = ["Div", "Mod", "Mul", "Add"]
     assert nodes("MaxPool1d", (2,), "onnx_column_major", (2, 3, 4)) == ["Mod", "Sub", "Add", *back]
     assert nodes("MaxPool2d", (2,), "onnx_column_major", (2, 3, 4, 6)) == ["Mod", "Sub", *column_major, "Add", *back]
@@ -305,12 +305,12 @@ def test_indices_have_no_nodes_that_change_nothing() -> None:
     assert "Range" in [node.op_type for node in fixed.graph.node]
 
 
-@pytest.mark.parametrize("opset", [11, 17, 18])
+@pytest.mark.parametrize("opset", [11, 17, 18, 19])
 @pytest.mark.parametrize("convention", CONVENTIONS)
 @pytest.mark.parametrize("dimensions", [1, 2, 3])
 def test_unpooling_takes_indices_of_every_convention(convention: str, dimensions: int, opset: int) -> None:
     whole = (2, 3, 4, 5, 3)[: 2 + dimensions]
-    pooled = (2, 3, 2, 2, 2)[: 2 + dimensions]
+    pooled = (2, 3, 3, 1, 3)[: 2 + dimensions]
     layer = getattr(pooling, f"MaxUnpool{dimensions}d")(2)
     rng = np.random.default_rng(dimensions)
     index = rng.integers(0, math.prod(whole[2:]), pooled)
@@ -319,8 +319,10 @@ def test_unpooling_takes_indices_of_every_convention(convention: str, dimensions
     named = reference.convert_indices(index, whole, source="torch", target=convention)
     keywords: Any = {"indices": convention, "output_size": whole[2:], "opset": opset, "verify": False}
     for shape in (pooled, ("N", *pooled[1:])):
-        found = run_model(to_onnx(layer, shape, **keywords), [x, named])[0]
-        assert_same(found, twin(layer, x, index, output_size=whole[2:]))
+        model = to_onnx(layer, shape, **keywords)
+        # Since opset 18 the graph says which element stays.
+        assert ("GatherElements" in operators_of(model)) == (opset >= 18)
+        assert_same(run_model(model, [x, named])[0], twin(layer, x, index, output_size=whole[2:]))
         found = run_model(to_onnx_backward(layer, shape, **keywords), [gradient, x, named])[0]
         assert_same(found, twin(layer, gradient, x, index, output_size=whole[2:], backward=True))
 
@@ -549,7 +551,7 @@ def test_fractional_windows(dimensions: int, dtype: str) -> None:
     samples = np.random.default_rng(7).random((2, 3, dimensions))
     kind = getattr(pooling, f"FractionalMaxPool{dimensions}d")
     for indexed in (False, True):
-        layer = kind((2, 1, 2)[:dimensions], (3, 4, 2)[:dimensions], return_indices=indexed, _random_samples=samples)
+        layer = kind((3, 2, 2)[:dimensions], (3, 4, 2)[:dimensions], return_indices=indexed, _random_samples=samples)
         check(layer, shape, dtype, exact=dtype == "float32")
     check_gradient(layer, shape, dtype)
     for convention in CONVENTIONS:
@@ -655,3 +657,40 @@ GRADIENTS = [
 @pytest.mark.parametrize("case", GRADIENTS, ids=str)
 def test_gradients(case: Case) -> None:
     check_gradient(case.layer, case.shape, case.dtype, case.opset, exact=case.exact)
+
+
+@pytest.mark.parametrize(
+    ("layer", "shape", "expected"),
+    [
+        # Of one window on each cell nothing is gathered, nor added up.
+        (pooling.AvgPool2d(1), (1, 2, 3, 4), ["Div"]),
+        (pooling.AvgPool2d((1, 2)), (1, 2, 3, 4), ["Div", "Gather"]),
+        (pooling.AvgPool2d((2, 1)), (1, 2, 4, 3), ["Div", "Gather"]),
+        (pooling.AvgPool2d((2, 1)), (1, 2, 5, 3), ["Div", "Pad", "Gather"]),
+        (pooling.AvgPool2d((1, 2), (2, 2)), (1, 2, 2, 4), ["Div", "Pad", "Gather"]),
+        (pooling.AvgPool2d((1, 2), (2, 2)), (1, 2, 3, 4), ["Div", "Pad", "Gather", "Gather"]),
+        (pooling.AvgPool2d((1, 2), 1), (1, 2, 3, 4), ["Div", "Pad", "Gather", "ReduceSum"]),
+        (pooling.AvgPool2d(2, divisor_override=2.0**-126), (1, 2, 4, 4), ["Div", "Gather", "Gather"]),
+        (pooling.AvgPool2d(2, divisor_override=-3), (1, 2, 4, 4), ["Div", "Gather", "Gather"]),
+        (pooling.AvgPool2d(2, divisor_override=1.9 * 2.0**126), (1, 2, 4, 4), ["Div", "Gather", "Gather"]),
+        (pooling.AvgPool2d(2, divisor_override=2.0**-127), (1, 2, 4, 4), ["Cast", "Div", "Gather", "Gather", "Cast"]),
+        (pooling.AvgPool2d(2, divisor_override=-(2.0**127)), (1, 2, 4, 4), ["Cast", "Div", "Gather", "Gather", "Cast"]),
+    ],
+)
+def test_graphs_of_gradients_of_means(layer: Layer, shape: tuple[int, ...], expected: list[str]) -> None:
+    assert check_gradient(layer, shape) == expected
+
+
+@pytest.mark.parametrize(
+    ("layer", "shape", "gathers", "sums"),
+    [
+        (pooling.MaxPool2d(1), (1, 2, 3, 4), 0, 0),
+        (pooling.MaxPool2d(2), (1, 2, 4, 4), 4, 0),
+        (pooling.MaxPool2d((4, 2)), (1, 2, 4, 4), 2, 0),
+        (pooling.MaxPool2d((3, 2), (1, 2)), (1, 2, 4, 4), 4, 1),
+    ],
+)
+def test_graphs_of_gradients_of_maxima(layer: Layer, shape: tuple[int, ...], gathers: int, sums: int) -> None:
+    names = check_gradient(layer, shape, opset=13)
+    assert (names.count("Gather"), names.count("ReduceSum")) == (gathers, sums)
+    assert "ScatterElements" in check_gradient(layer, shape, opset=18)

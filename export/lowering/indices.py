@@ -8,7 +8,7 @@ from collections.abc import Sequence
 import numpy as np
 
 from ..dynamic_sizes import Number, in_graph, product
-from ..graph_builder import GraphBuilder
+from ..graph_builder import GraphBuilder, Value
 from ..layer_calls import LayerCall
 from .windows import Axes, has_dynamic_padding
 
@@ -35,8 +35,9 @@ def to_onnx_indices(graph: GraphBuilder, call: LayerCall, index: str, x: str, *,
     if call.indices == "torch":
         return cell
     if call.indices == "tensorflow":
-        channels = _channels(graph, call, x)
-        return graph("Add", graph("Mul", cell, channels[1]), channels[0], why="Counted in each image, channels last.")
+        count = _channel_count(graph, call, x)
+        channels = _channels(graph, call, count)
+        return graph("Add", graph("Mul", cell, count), channels, why="Counted in each image, channels last.")
     if whole:
         first = graph("Sub", index, cell)
     else:
@@ -76,7 +77,7 @@ def indices_to_coordinates(graph: GraphBuilder, call: LayerCall, index: str, x: 
     if call.indices == "torch":
         return index
     if call.indices == "tensorflow":
-        cell = graph("Div", index, _channels(graph, call, x)[1], why="Counted in each image, channels last.")
+        cell = graph("Div", index, _channel_count(graph, call, x), why="Counted in each image, channels last.")
     else:
         cell = graph("Mod", index, np.int64(math.prod(call.sizes)), why="Counted over the whole tensor.")
     if call.indices == "onnx_column_major":
@@ -112,14 +113,19 @@ def _planes(graph: GraphBuilder, call: LayerCall, x: str) -> str:
     return graph("Reshape", planes_in_a_row, graph("Concat", sizes, np.array(ones), axis=0))
 
 
-def _channels(graph: GraphBuilder, call: LayerCall, x: str) -> tuple[str, str]:
-    """Give channels their numbers, in a tensor of shape (C, 1, ...), and count them."""
-    ones = [1] * len(call.plane)
+def _channel_count(graph: GraphBuilder, call: LayerCall, x: str) -> Value:
     channels = call.shape[1]
     if isinstance(channels, int):
         graph.planes_are_fixed = True
-        numbers = np.arange(channels, dtype=np.int64).reshape(channels, *ones)
-        return graph("Identity", numbers, why="The number of each channel."), graph("Identity", np.int64(channels))
-    count = graph("Gather", graph("Shape", x), np.int64(1), axis=0)
-    in_a_row = graph("Range", np.int64(0), count, np.int64(1), why="The number of each channel.")
-    return graph("Reshape", in_a_row, np.array([-1, *ones])), count
+        return np.int64(channels)
+    return graph("Gather", graph("Shape", x), np.int64(1), axis=0)
+
+
+def _channels(graph: GraphBuilder, call: LayerCall, count: Value) -> str:
+    """Give channels their numbers, in a tensor of shape (C, 1, ...)."""
+    ones = [1] * len(call.plane)
+    if isinstance(count, str):
+        in_a_row = graph("Range", np.int64(0), count, np.int64(1), why="The number of each channel.")
+        return graph("Reshape", in_a_row, np.array([-1, *ones]))
+    numbers = np.arange(count, dtype=np.int64).reshape(-1, *ones)
+    return graph("Identity", numbers, why="The number of each channel.")
