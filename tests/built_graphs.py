@@ -34,6 +34,8 @@ def computing(graph: GraphBuilder, values: Sequence[Value]) -> Callable[[Array],
     names = {value: f"result_{number}" for number, value in enumerate(values) if isinstance(value, str)}
     if not names:
         return lambda x: [np.asarray(value) for value in values]
+    flags = [word.i for node in graph.nodes for word in node.attribute if word.name == "keepdims"]
+    assert set(flags) <= {0, 1}  # onnxruntime takes any other number, too
     results = {name: (graph("Identity", value), ()) for value, name in names.items()}
     model = graph.model(results, "")
     for output in model.graph.output:

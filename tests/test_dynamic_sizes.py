@@ -61,6 +61,7 @@ WRITTEN: list[tuple[Number, str]] = [
     ((height + 3) // 2 * width, "(H + 3) // 2 * W"),
     (height * (width // 2), "H * (W // 2)"),
     (height % 3, "H % 3"),
+    (height * (width % 3), "H * (W % 3)"),
     ((height - 1) % 3 + 1, "(H - 1) % 3 + 1"),
     (4 - height % 3, "4 - H % 3"),
     (Size("Max", (height - 3, 0)), "max(H - 3, 0)"),
@@ -295,6 +296,10 @@ def test_sizes_of_results_are_written_in_few_words() -> None:
     assert (axis.output_size, axis.pad_begin, axis.pad_end) == (height, 2, 1)
 
 
+def test_names_of_padding_need_not_be_one_object() -> None:
+    assert free(Form(3, 2, "".join(["va", "lid"]), ceil_mode=True)) == free(Form(3, 2, ceil_mode=True))
+
+
 def test_empty_windows_are_looked_for_at_few_sizes_only() -> None:
     # One tap is never between cells; where that would have to be asked of too many sizes, it is not.
     assert not free(Form(1, 1, 0, 65)).may_be_empty
@@ -354,6 +359,14 @@ def test_windows_that_differ_are_counted_at_run_time(form: Form, include: bool) 
     graph = graph_of()
     assert isinstance(free(form).divisors(graph, count_include_pad=include), str)
     assert operators(graph)[-1] == "ReduceSum"
+
+
+def test_nodes_of_tables_say_what_they_are() -> None:
+    graph = graph_of()
+    free(Form(2, 2)).taps(graph)
+    said = {node.op_type: node.doc_string for node in graph.nodes}
+    assert said["Range"] == "0 to H // 2 - 1"
+    assert said["Add"] == "The cell under each tap of each window."
 
 
 def test_what_tables_need_is_refused_where_an_opset_lacks_it() -> None:
