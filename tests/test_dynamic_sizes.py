@@ -205,6 +205,7 @@ def forms() -> Iterator[Form]:
     yield Form(3, 1, 0, 5)
     yield Form(3, 4, "same_lower", 4, ceil_mode=True)
     yield Form(2, 5, "valid", 1, ceil_mode=True)
+    yield Form(1, 2, "same_lower", 3)
 
 
 def free(form: Form, size: Size = height) -> FreeAxis:
@@ -294,6 +295,11 @@ def test_sizes_of_results_are_written_in_few_words() -> None:
     assert str(free(Form(3, 2, "same_lower")).pad_begin) == "(max(2 - (H - 1) % 2, 0) + 1) // 2"
     axis = free(Form(4, 1, "same_lower"))
     assert (axis.output_size, axis.pad_begin, axis.pad_end) == (height, 2, 1)
+
+
+def test_windows_have_no_padding_and_no_overhang_unless_told() -> None:
+    axis = free_axis(pool_axes([64], 3, 2)[0], height)
+    assert (axis.output_size, axis.pad_begin, axis.pad_end, axis.ceil_overhang) == ((height - 1) // 2, 0, 0, 0)
 
 
 def test_names_of_padding_need_not_be_one_object() -> None:

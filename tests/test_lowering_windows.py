@@ -331,6 +331,8 @@ def test_strides_and_dilations_are_no_larger_than_the_padded_input() -> None:
     assert windows.attributes(known) == {"kernel_shape": [2], "strides": [5], "pads": [1, 1], "dilations": [4]}
     known = pool_axes([3], 3, 9, [(2, 0)], ceil_mode=True)
     assert windows.attributes(known) == {"kernel_shape": [3], "strides": [5], "pads": [2, 0]}
+    known = pool_axes([3], 2, 9, [(0, 1)])
+    assert windows.attributes(known) == {"kernel_shape": [2], "strides": [4], "pads": [0, 1]}
     known = pool_axes([3], 4, 3, 0, ceil_mode=True)
     assert windows.attributes(known) == {"kernel_shape": [4], "strides": [3], "pads": [0, 1]}
     known = pool_axes([3], 6, 9, 1, ceil_mode=True)

@@ -8,7 +8,7 @@ from collections.abc import Sequence
 import numpy as np
 
 from ..dynamic_sizes import Number, in_graph, product
-from ..graph_builder import GraphBuilder, Value
+from ..graph_builder import GraphBuilder
 from ..layer_calls import LayerCall
 from .windows import Axes, has_dynamic_padding
 
@@ -113,7 +113,7 @@ def _planes(graph: GraphBuilder, call: LayerCall, x: str) -> str:
     return graph("Reshape", planes_in_a_row, graph("Concat", sizes, np.array(ones), axis=0))
 
 
-def _channel_count(graph: GraphBuilder, call: LayerCall, x: str) -> Value:
+def _channel_count(graph: GraphBuilder, call: LayerCall, x: str) -> str | np.int64:
     channels = call.shape[1]
     if isinstance(channels, int):
         graph.planes_are_fixed = True
@@ -121,7 +121,7 @@ def _channel_count(graph: GraphBuilder, call: LayerCall, x: str) -> Value:
     return graph("Gather", graph("Shape", x), np.int64(1), axis=0)
 
 
-def _channels(graph: GraphBuilder, call: LayerCall, count: Value) -> str:
+def _channels(graph: GraphBuilder, call: LayerCall, count: str | np.int64) -> str:
     """Give channels their numbers, in a tensor of shape (C, 1, ...)."""
     ones = [1] * len(call.plane)
     if isinstance(count, str):
