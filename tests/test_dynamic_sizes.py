@@ -60,6 +60,7 @@ WRITTEN: list[tuple[Number, str]] = [
     (height // 2 // 3, "H // 2 // 3"),
     ((height + 3) // 2 * width, "(H + 3) // 2 * W"),
     (height * (width // 2), "H * (W // 2)"),
+    (height * -3, "H * -3"),
     (height % 3, "H % 3"),
     (height * (width % 3), "H * (W % 3)"),
     ((height - 1) % 3 + 1, "(H - 1) % 3 + 1"),
@@ -206,6 +207,9 @@ def forms() -> Iterator[Form]:
     yield Form(3, 4, "same_lower", 4, ceil_mode=True)
     yield Form(2, 5, "valid", 1, ceil_mode=True)
     yield Form(1, 2, "same_lower", 3)
+    yield Form(4, 2, 1, 1, ceil_mode=True)
+    yield Form(5, 3, [(0, 2)], 1, ceil_mode=True)
+    yield Form(3, 4, [(2, 1)], 2, ceil_mode=True)
 
 
 def free(form: Form, size: Size = height) -> FreeAxis:
@@ -271,6 +275,7 @@ def test_what_axes_tell_holds_for_every_size(form: Form) -> None:
     assert (axis.ceil_overhang > 0) == beyond
     empty = any(not any(0 <= cell < each.size for cell in window) for each in seen for window in each.windows)
     assert axis.may_be_empty == empty
+    assert axis.smallest == seen[0].size
     assert axis.has_dynamic_padding == (form.padding in ("same_upper", "same_lower") and form.stride > 1)
     assert not axis.adaptive
     assert not axis.is_global
@@ -304,6 +309,7 @@ def test_windows_have_no_padding_and_no_overhang_unless_told() -> None:
 
 def test_names_of_padding_need_not_be_one_object() -> None:
     assert free(Form(3, 2, "".join(["va", "lid"]), ceil_mode=True)) == free(Form(3, 2, ceil_mode=True))
+    assert free(Form(4, 2, "".join(["same_", "lower"]))) == free(Form(4, 2, "same_lower"))
 
 
 def test_empty_windows_are_looked_for_at_few_sizes_only() -> None:
