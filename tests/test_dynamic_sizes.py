@@ -61,6 +61,7 @@ WRITTEN: list[tuple[Number, str]] = [
     ((height + 3) // 2 * width, "(H + 3) // 2 * W"),
     (height * (width // 2), "H * (W // 2)"),
     (height * -3, "H * -3"),
+    (height + width - width, "H + W - W"),
     (height % 3, "H % 3"),
     (height * (width % 3), "H * (W % 3)"),
     ((height - 1) % 3 + 1, "(H - 1) % 3 + 1"),
@@ -200,7 +201,7 @@ def forms() -> Iterator[Form]:
         for padding in (0, *([[(0, reach - 1)], [(reach - 1, 0)], [(1, reach - 1)]] if reach > 1 else ())):
             yield Form(kernel, stride, padding, dilation)
             yield Form(kernel, stride, padding, dilation, ceil_mode=True)
-        for name in ("same_upper", "same_lower", "valid"):
+        for name in ("same", "same_upper", "same_lower", "valid"):
             yield Form(kernel, stride, name, dilation)
     yield Form(2, 1, 2, 4)
     yield Form(3, 1, 0, 5)
@@ -276,7 +277,7 @@ def test_what_axes_tell_holds_for_every_size(form: Form) -> None:
     empty = any(not any(0 <= cell < each.size for cell in window) for each in seen for window in each.windows)
     assert axis.may_be_empty == empty
     assert axis.smallest == seen[0].size
-    assert axis.has_dynamic_padding == (form.padding in ("same_upper", "same_lower") and form.stride > 1)
+    assert axis.has_dynamic_padding == (form.padding in ("same", "same_upper", "same_lower") and form.stride > 1)
     assert not axis.adaptive
     assert not axis.is_global
     assert (axis.kernel_size, axis.stride, axis.dilation) == (form.kernel_size, form.stride, form.dilation)
