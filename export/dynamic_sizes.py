@@ -279,8 +279,6 @@ def free_axis(sample: Axis, size: Size, padding: Any = 0, ceil_mode: bool = Fals
         if not same:
             return window_count(size + (declared + overhang), reach, stride), sample.pad_begin, sample.pad_end
         output = window_count(size, 1, stride)
-        if stride == 1:
-            return output, sample.pad_begin, sample.pad_end
         total = _at_least_0(reach - 1 - (size - 1) % stride)
         less, more = total // 2, (total + 1) // 2
         return (output, more, less) if padding == "same_lower" else (output, less, more)

@@ -31,14 +31,17 @@ def to_onnx_indices(graph: GraphBuilder, call: LayerCall, index: str, x: str, *,
     """
     if whole and call.indices == "onnx":
         return index
-    cells = in_graph(graph, product(call.plane))
     cell = in_plane(graph, call, index) if whole else index
     if call.indices == "torch":
         return cell
     if call.indices == "tensorflow":
-        channels = _channels(graph, call, x)
-        return graph("Add", graph("Mul", cell, channels[1]), channels[0], why="Counted in each image, channels last.")
-    first = graph("Sub", index, cell) if whole else graph("Mul", _planes(graph, call, x), cells)
+        count = _channel_count(graph, call, x)
+        channels = _channels(graph, call, count)
+        return graph("Add", graph("Mul", cell, count), channels, why="Counted in each image, channels last.")
+    if whole:
+        first = graph("Sub", index, cell)
+    else:
+        first = graph("Mul", _planes(graph, call, x), in_graph(graph, product(call.plane)))
     if call.indices == "onnx_column_major":
         cell = _transposed(graph, cell, call.plane)
     return graph("Add", cell, first, why="Counted over the whole tensor.")
@@ -74,7 +77,7 @@ def indices_to_coordinates(graph: GraphBuilder, call: LayerCall, index: str, x: 
     if call.indices == "torch":
         return index
     if call.indices == "tensorflow":
-        cell = graph("Div", index, _channels(graph, call, x)[1], why="Counted in each image, channels last.")
+        cell = graph("Div", index, _channel_count(graph, call, x), why="Counted in each image, channels last.")
     else:
         cell = graph("Mod", index, np.int64(math.prod(call.sizes)), why="Counted over the whole tensor.")
     if call.indices == "onnx_column_major":
@@ -110,14 +113,19 @@ def _planes(graph: GraphBuilder, call: LayerCall, x: str) -> str:
     return graph("Reshape", planes_in_a_row, graph("Concat", sizes, np.array(ones), axis=0))
 
 
-def _channels(graph: GraphBuilder, call: LayerCall, x: str) -> tuple[str, str]:
-    """Give channels their numbers, in a tensor of shape (C, 1, ...), and count them."""
-    ones = [1] * len(call.plane)
+def _channel_count(graph: GraphBuilder, call: LayerCall, x: str) -> str | np.int64:
     channels = call.shape[1]
     if isinstance(channels, int):
         graph.planes_are_fixed = True
-        numbers = np.arange(channels, dtype=np.int64).reshape(channels, *ones)
-        return graph("Identity", numbers, why="The number of each channel."), graph("Identity", np.int64(channels))
-    count = graph("Gather", graph("Shape", x), np.int64(1), axis=0)
-    in_a_row = graph("Range", np.int64(0), count, np.int64(1), why="The number of each channel.")
-    return graph("Reshape", in_a_row, np.array([-1, *ones])), count
+        return np.int64(channels)
+    return graph("Gather", graph("Shape", x), np.int64(1), axis=0)
+
+
+def _channels(graph: GraphBuilder, call: LayerCall, count: str | np.int64) -> str:
+    """Give channels their numbers, in a tensor of shape (C, 1, ...)."""
+    ones = [1] * len(call.plane)
+    if isinstance(count, str):
+        in_a_row = graph("Range", np.int64(0), count, np.int64(1), why="The number of each channel.")
+        return graph("Reshape", in_a_row, np.array([-1, *ones]))
+    numbers = np.arange(count, dtype=np.int64).reshape(-1, *ones)
+    return graph("Identity", numbers, why="The number of each channel.")

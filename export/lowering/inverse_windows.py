@@ -133,7 +133,7 @@ def weighted_gather_sum(
     for number, ((table, weights), size) in reversed([*enumerate(zip(tables, sizes, strict=True))]):
         read = np.where(table < 0, size, table)
         if weights is None and read.shape[1] == 1:
-            if len(read) + empty[number] != size or (read[:, 0] != np.arange(len(read))).any():
+            if len(read) != size + empty[number] or (read[:, 0] != np.arange(len(read))).any():
                 x = graph("Gather", x, read[:, 0], axis=2 + number, why=why)
             continue
         x = graph("Gather", x, read, axis=2 + number, why=why)

@@ -2,10 +2,7 @@
 
 from __future__ import annotations
 
-from typing import Any
-
 import numpy as np
-from numpy.typing import NDArray
 
 from ..graph_builder import GraphBuilder
 
@@ -54,33 +51,31 @@ class NanAwareMax:
             self.elements = graph("Where", is_not_number, least, x, why="NaN is ignored.")
             above = graph("Add", graph.cast(graph("Greater", self.elements, least), np.float32), np.float32(1))
             self.rank = graph("Sub", above, nan, why="0 for NaN, 1 for -inf, 2 for other numbers.")
-            self._meaning = [np.nan, -np.inf, 0.0]
+            self._number = np.int64(2)
+            self._corrections = [("Less", 1.5, -np.inf), ("Less", 0.5, np.nan)]
         else:
             self.elements = x
             number = graph.cast(graph("Greater", x, least), np.float32)
             twice = graph("Add", nan, nan)
             self.rank = graph("Max", number, twice, why="0 for -inf, 1 for other numbers, 2 for NaN.")
-            self._meaning = [-np.inf, 0.0, np.nan]
+            self._number = np.int64(1)
+            self._corrections = [("Less", 0.5, -np.inf), ("Greater", 1.5, np.nan)]
 
     def restore_specials(self, greatest: str, max_rank: str) -> str:
         """Correct the greatest numbers of windows by their highest ranks."""
         graph = self._graph
-        meaning: NDArray[Any] = np.array(self._meaning, graph.dtypes[greatest])
+        dtype = graph.dtypes[greatest]
         why = "NaN and -inf where they belong; other numbers stay as they are."
-        if graph.opset < 9:  # without Where; -0.0 is what changes no number when it is added, nor the sign of a zero
-            change = graph("Gather", np.where(meaning == 0, -meaning, meaning), graph.cast(max_rank, np.int64), axis=0)
+        if graph.opset < 9:  # without Where, which NaN is ignored by: adding -0.0 changes nothing, nor a zero's sign
+            change = graph("Gather", np.array([-np.inf, -0.0, np.nan], dtype), graph.cast(max_rank, np.int64), axis=0)
             return graph("Add", greatest, change, why=why)
-        value, number = greatest, self._meaning.index(0.0)
-        # Outwards from the rank of numbers, each comparison tells what is left of one side.
-        for rank in sorted(set(range(3)) - {number}, key=lambda rank: abs(rank - number)):
-            if rank < number:
-                found = graph("Less", max_rank, np.float32(rank + 0.5))
-            else:
-                found = graph("Greater", max_rank, np.float32(rank - 0.5))
-            value = graph("Where", found, meaning[rank], value, why=why)
+        value = greatest
+        for operator, bound, special in self._corrections:
+            found = graph(operator, max_rank, np.float32(bound))
+            value = graph("Where", found, np.array(special, dtype), value, why=why)
         return value
 
     def ordinary(self, max_rank: str) -> str:
         """Tell which windows take after a number, by their highest ranks."""
         kind = self._graph.cast(max_rank, np.int64)
-        return self._graph("Equal", kind, np.int64(self._meaning.index(0.0)))
+        return self._graph("Equal", kind, self._number)

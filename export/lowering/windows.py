@@ -225,15 +225,14 @@ def cells_of_taps(graph: GraphBuilder, axes: Axes) -> str:
 
 def first_cells(graph: GraphBuilder, axes: Axes) -> Value:
     """Say where in the plane the first tap of each window lies that is in the input."""
-    result: Value = np.int64(0)
+    parts = []
     for number, axis in enumerate(axes):
         taps = _taps(graph, axis)
         inside = _or_else(graph, taps, in_graph(graph, axis.input_size)) if _has_out_of_bounds_taps(axis) else taps
         first = folded(graph, "ReduceMin", inside, axes=[1], keepdims=0)
         below = in_graph(graph, product(axis.input_size for axis in axes[number + 1 :]))
-        part = _unsqueezed(graph, folded(graph, "Mul", first, below), range(1, len(axes) - number))
-        result = folded(graph, "Add", result, part) if number else part
-    return result
+        parts.append(_unsqueezed(graph, folded(graph, "Mul", first, below), range(1, len(axes) - number)))
+    return reduce(lambda left, right: folded(graph, "Add", left, right), parts)
 
 
 def zero_behind(graph: GraphBuilder, x: str, axes: Axes) -> tuple[str, list[Value]]:
