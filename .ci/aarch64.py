@@ -207,6 +207,13 @@ def digests() -> dict[str, list[str]]:
     return found
 
 
+def unequal(here: dict[str, list[str]], there: dict[str, list[str]]) -> tuple[list[str], list[str]]:
+    """Return of which results the numbers differ, and of which only the sign or the payload of some NaN."""
+    assert here.keys() == there.keys()
+    wrong = [title for title in here if here[title][1] != there[title][1]]
+    return wrong, [title for title in here if here[title] != there[title] and title not in wrong]
+
+
 def different(tree: Path) -> int:
     """Compare the digests of both machines; return how many differ."""
     say("comparing bytes ...")
@@ -219,9 +226,7 @@ def different(tree: Path) -> int:
         )
         found.append(json.loads(told.stdout))
     here, there = found
-    assert here.keys() == there.keys()
-    wrong = [title for title in here if here[title][1] != there[title][1]]
-    unlike = [title for title in here if here[title] != there[title] and title not in wrong]
+    wrong, unlike = unequal(here, there)
     for title in wrong:
         say(f"DIFFERS {title}")
     say(
