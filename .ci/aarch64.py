@@ -323,21 +323,40 @@ def parts() -> dict[str, Callable[[], Iterable[tuple[str, Any]]]]:
     return found | {f"path {path}": partial(test_levels.results, path) for path in test_levels.PATHS}
 
 
-def digests(names: list[str]) -> None:
-    """Print a line of JSON for each part: digests of its results' bytes, and of these with one NaN in place of all."""
+def digests_of(part: Iterable[tuple[str, Any]]) -> dict[str, list[str]]:
+    """Return digests of results: of their bytes, and of their bytes with one NaN in place of all."""
     import numpy as np
 
+    found = {}
+    with np.errstate(all="ignore"):
+        for title, result in part:
+            array = np.asarray(result)
+            one = array.copy()
+            if array.dtype.kind not in "iub":
+                one[np.isnan(array.astype(np.float64))] = np.nan
+            found[title] = [hashlib.sha256(each.tobytes()).hexdigest() for each in (array, one)]
+    return found
+
+
+def all_digests() -> dict[str, list[str]]:
+    """Return the digests of all parts."""
+    return {title: digest for part in parts().values() for title, digest in digests_of(part()).items()}
+
+
+def digests(names: list[str]) -> None:
+    """Print a line of JSON for each part, with its digests."""
     every = parts()
     for name in names:
-        begin, found = time.monotonic(), {}
-        with np.errstate(all="ignore"):
-            for title, result in every[name]():
-                array = np.asarray(result)
-                one = array.copy()
-                if array.dtype.kind not in "iub":
-                    one[np.isnan(array.astype(np.float64))] = np.nan
-                found[title] = [hashlib.sha256(each.tobytes()).hexdigest() for each in (array, one)]
+        begin = time.monotonic()
+        found = digests_of(every[name]())
         print(json.dumps({"part": name, "found": found, "seconds": round(time.monotonic() - begin, 1)}), flush=True)
+
+
+def unequal(here: dict[str, list[str]], there: dict[str, list[str]]) -> tuple[list[str], list[str]]:
+    """Return of which results the numbers differ, and of which only the sign or the payload of some NaN."""
+    assert here.keys() == there.keys()
+    wrong = [title for title in here if here[title][1] != there[title][1]]
+    return wrong, [title for title in here if here[title] != there[title] and title not in wrong]
 
 
 def made(python: str, journal: Path, names: list[str], clock: Clock) -> None:
@@ -382,11 +401,10 @@ def compared(here: Path, there: Path, number: int) -> int:
     unlike: list[str] = []
     count = 0
     for part in ours.keys() & theirs.keys():
-        assert ours[part].keys() == theirs[part].keys(), part
+        differs, other_nan = unequal(ours[part], theirs[part])
         count += len(ours[part])
-        differs = [title for title in ours[part] if ours[part][title][1] != theirs[part][title][1]]
         wrong += differs
-        unlike += [title for title in ours[part] if ours[part][title] != theirs[part][title] and title not in differs]
+        unlike += other_nan
     for title in wrong:
         say(f"DIFFERS {title}")
     say(

@@ -5,17 +5,23 @@ Without arguments the system's compiler is asked and a current clang, which come
 syntax is checked, so that this takes seconds. Each header is compiled alone as well, once more without what the
 compiler says of SSE2: then it is what other processors than x86 compile.
 
-Usage: python .ci/compilers.py [--optimize LEVEL] [--translated FOLDER] [COMPILER ...]; exit status 1 when a compiler
-refuses. A COMPILER is a command such as gcc-11, or in quotes one with arguments, such as "chroot FOLDER gcc-16", where
-FOLDER has the same paths.
+With ``--build`` the modules are built in full, with the flags of setup.py, and the results of calls of every family are
+compared byte by byte with those of the installed package, on every level that this processor runs (POOLING_LEVELS names
+others than all): the modules of any two compilers must make the same bytes.
+
+Usage: python .ci/compilers.py [--optimize LEVEL] [--translated FOLDER] [--build] [COMPILER ...]; exit status 1 when a
+compiler refuses, or its modules make other bytes. A COMPILER is a command such as gcc-11, or in quotes one with
+arguments, such as "chroot FOLDER gcc-16", where FOLDER has the same paths: /tmp, the checkout, and Python's headers.
 """
 
 from __future__ import annotations
 
 import argparse
 import importlib.util
+import json
 import os
 import re
+import runpy
 import shlex
 import shutil
 import subprocess
@@ -24,8 +30,12 @@ import sysconfig
 import tempfile
 from collections import Counter
 from pathlib import Path
+from typing import Any
 
-ROOT = Path(__file__).resolve().parent.parent
+import setuptools
+from aarch64 import unequal
+from wheel_tests import ROOT, environment, laid
+
 STRICT = [
     "-Werror=incompatible-pointer-types",
     "-Werror=implicit-function-declaration",
@@ -38,10 +48,20 @@ STRICT_CLANG = [*STRICT, "-Werror=incompatible-pointer-types-discards-qualifiers
 # Module, source, and its level.
 MODULES = [("pooling._core", "core.pyx", "")]
 if sysconfig.get_platform().endswith("x86_64"):
-    MODULES += [(f"pooling._kernels_x86_64_v{level}", "kernels.pyx", f"x86-64-v{level}") for level in (2, 3)]
+    MODULES += [
+        (f"pooling._kernels_{level.replace('-', '_')}", "kernels.pyx", level)
+        for level in os.environ.get("POOLING_LEVELS", "x86-64-v2 x86-64-v3").split()
+    ]
 else:
     MODULES += [("pooling._kernels_generic", "kernels.pyx", "")]
 ZIG = "clang of ziglang"
+ASKED = """
+import json, aarch64, pooling
+from pooling import _core, dispatch
+answer = {"file": pooling.__file__, "compiler": _core.compiler(), "levels": dispatch.available_levels()}
+print(json.dumps(answer | {"digests": aarch64.all_digests()}))
+"""
+"""What is asked of a package: who it is, and digests of its results."""
 
 
 def compilers(named: list[str]) -> dict[str, list[str]]:
@@ -72,7 +92,7 @@ def warnings(text: str) -> str:
     return ", ".join(f"{number} {kind}" for kind, number in kinds.most_common()) or "no warning"
 
 
-def refused(name: str, command: list[str], module: str, level: str, text: Path, optimize: str) -> bool:
+def refused(name: str, command: list[str], module: str, level: str, text: Path, flags: list[str]) -> bool:
     """Ask a compiler about a module, and say what it answers."""
     said = version(command)
     # zig spells levels with underscores.
@@ -83,13 +103,13 @@ def refused(name: str, command: list[str], module: str, level: str, text: Path, 
             *march,
             "-Wall",
             *(STRICT_CLANG if "clang" in said else STRICT_GCC),
-            *([f"-O{optimize}", "-c", "-fPIC", "-o", f"{text}.o"] if optimize else ["-fsyntax-only"]),
+            *flags,
             "-DNDEBUG",
             f"-I{sysconfig.get_path('include')}",
             f"-I{ROOT / 'pyx'}",
             "-DCYTHON_INLINE=inline __attribute__((always_inline))",
-            '-DPOOLING_LEVEL="none"',
-            '-DPOOLING_LEVELS="none"',
+            f'-DPOOLING_LEVEL="{level}"',
+            f'-DPOOLING_LEVELS="{" ".join(level for *_, level in MODULES if level)}"',
             str(text),
         ],
         capture_output=True,
@@ -105,6 +125,10 @@ def refused(name: str, command: list[str], module: str, level: str, text: Path, 
     print(f"{'REFUSED' if wrong else 'ok':8}{said}: {module}: {warnings(answer.stderr)}", flush=True)
     if wrong:
         print(answer.stderr)
+    # The one kind of these warnings that could change a result.
+    for line in lines:
+        if "uninitialized" in line and not wrong:
+            print(f"        {line.removeprefix(str(text.parent))}")
     return wrong
 
 
@@ -128,6 +152,81 @@ def refused_headers(name: str, command: list[str], folder: str) -> bool:
     return wrong
 
 
+def flags_of_setup(level: str) -> list[str]:
+    """Return the flags by which setup.py compiles a module, those that Python brings along included."""
+    setuptools.setup = lambda **_: None
+    made = runpy.run_path(str(ROOT / "setup.py"))
+    own, shared = (shlex.split(sysconfig.get_config_var(name) or "") for name in ("CFLAGS", "CCSHARED"))
+    return [*own, *shared, *made["FLAGS"]["unix"], *(made["LEVELS"][level] if level else [])]
+
+
+def link(command: list[str], folder: Path) -> None:
+    """Make modules of the objects in a folder, in a package beside them that is otherwise that of the checkout."""
+    package = folder / "pooling"
+    shutil.copytree(ROOT / "pooling", package, ignore=shutil.ignore_patterns("__pycache__", "*.so", "export"))
+    shared = shlex.split(sysconfig.get_config_var("LDSHARED"))[1:]
+    for file in folder.glob("*.o"):
+        module = package / f"{file.stem.partition('.')[2]}{sysconfig.get_config_var('EXT_SUFFIX')}"
+        subprocess.run([*command, *shared, str(file), "-o", str(module)], check=True)
+
+
+def answers(tree: Path, level: str = "") -> dict[str, Any]:
+    """Ask the package that a folder holds, or the installed one where it holds none, on its best level or another."""
+    variables = {**environment(), "PYTHONPATH": f"{ROOT / '.ci'}{os.pathsep}{tree}"}
+    variables |= {"POOLING_MAX_ISA": level} if level else {}
+    told = subprocess.run(
+        [sys.executable, "-c", ASKED], cwd=tree, env=variables, check=True, stdout=subprocess.PIPE, text=True
+    )
+    found: dict[str, Any] = json.loads(told.stdout)
+    return found
+
+
+def different(tree: Path, expected: dict[str, Any]) -> bool:
+    """Compare the results of a package, on each of its levels, with those expected; say what differs."""
+    best = answers(tree)
+    assert Path(best["file"]).is_relative_to(tree), best["file"]
+    count = 0
+    for level in best["levels"]:
+        found = best if level == best["levels"][-1] else answers(tree, level)
+        wrong, unlike = unequal(expected["digests"], found["digests"])
+        for title in (*wrong, *unlike):
+            print(f"DIFFERS {title}")
+        print(
+            f"{'DIFFERS' if wrong or unlike else 'ok':8}{found['compiler']}, {level}: {len(found['digests'])} arrays, "
+            f"of which {len(wrong)} have other numbers, and {len(unlike)} another NaN",
+            flush=True,
+        )
+        count += len(wrong) + len(unlike)
+    return count > 0
+
+
+def asked_fully(name: str, command: list[str], texts: dict[str, Path], folder: Path, expected: dict[str, Any]) -> int:
+    """Build all modules with a compiler and compare their results; return how often it refuses or something differs."""
+    folder.mkdir()
+    count = 0
+    for module, _, level in MODULES:
+        flags = [*flags_of_setup(level), "-c", "-o", str(folder / f"{module}.o")]
+        count += refused(name, command, module, level, texts[module], flags)
+    if not count:
+        laid(folder)
+        link(command, folder)
+        count += different(folder, expected)
+    return count
+
+
+def translated(folder: Path, known: Path | None) -> dict[str, Path]:
+    """Put the C of every module into a folder, from a build or by Cython; return where it is."""
+    texts = {}
+    for module, source, _ in MODULES:
+        text = texts[module] = folder / f"{module}.c"
+        if known:
+            shutil.copy(known / text.name, text)
+        else:
+            command = [sys.executable, "-m", "cython", "--module-name", module, "-I", "pyx"]
+            subprocess.run([*command, "-o", text, f"pyx/{source}"], check=True, cwd=ROOT)
+    return texts
+
+
 def main() -> int:
     """Ask each compiler about each module; return the exit status."""
     parser = argparse.ArgumentParser(description=__doc__.partition("\n")[0])
@@ -136,6 +235,7 @@ def main() -> int:
     parser.add_argument(
         "--translated", type=Path, metavar="FOLDER", help="with the C of a build, such as build/cpython-*"
     )
+    parser.add_argument("--build", action="store_true", help="compile in full, and compare the bytes of results")
     options = parser.parse_args()
     asked = compilers(options.compiler)
     if not options.compiler and ZIG not in asked:
@@ -147,22 +247,26 @@ def main() -> int:
         print(f"not installed: {', '.join(missing)}")
         return 1
     count = 0
-    with tempfile.TemporaryDirectory() as folder:
+    with tempfile.TemporaryDirectory() as name:
+        folder = Path(name)
         # Of zig -fsyntax-only fails; its modules show its clang.
-        for name in asked.keys() - {ZIG}:
-            count += refused_headers(name, asked[name], folder)
-        for module, source, level in MODULES:
-            text = Path(folder, f"{module}.c")
-            if options.translated:
-                shutil.copy(options.translated / text.name, text)
-            else:
-                subprocess.run(
-                    [sys.executable, "-m", "cython", "--module-name", module, "-I", "pyx", "-o", text, f"pyx/{source}"],
-                    check=True,
-                    cwd=ROOT,
-                )
-            for name, command in asked.items():
-                count += refused(name, command, module, level, text, options.optimize)
+        for compiler in asked.keys() - {ZIG}:
+            count += refused_headers(compiler, asked[compiler], name)
+        texts = translated(folder, options.translated)
+        if options.build:
+            (folder / "installed").mkdir()
+            laid(folder / "installed")
+            expected = answers(folder / "installed")
+            print(f"installed: {expected['compiler']}, {expected['levels'][-1]}", flush=True)
+            # zig takes no level as setup.py spells it.
+            for number, compiler in enumerate(asked.keys() - {ZIG}):
+                count += asked_fully(compiler, asked[compiler], texts, folder / f"build{number}", expected)
+            return 1 if count else 0
+        flags = [f"-O{options.optimize}", "-c", "-fPIC", "-o", f"{name}/module.o"]
+        for module, _, level in MODULES:
+            for compiler, command in asked.items():
+                how = flags if options.optimize else ["-fsyntax-only"]
+                count += refused(compiler, command, module, level, texts[module], how)
     return 1 if count else 0
 
 
