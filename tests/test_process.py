@@ -151,6 +151,31 @@ print(counts)
     assert run_python("-c", code) == "[0, 7, 3, 3, 0, 0, 0, 1]\n"
 
 
+@LINUX
+@TEAM
+def test_workers_need_little_stack(run_python: Callable[..., str]) -> None:
+    """Half of the 128 KiB that musl gives a thread; on musl itself, which only ever raises that, all of it."""
+    code = """
+import ctypes
+import pooling
+from tests.many_calls import CALLS, equal
+with pooling.threads(1):
+    expected = {name: call() for name, call in CALLS.items()}
+pooling.set_num_threads(1)  # ends those with the usual stack
+system = ctypes.CDLL(None)
+attributes, stack = ctypes.create_string_buffer(256), ctypes.c_size_t()
+system.pthread_attr_init(attributes)
+assert system.pthread_attr_setstacksize(attributes, ctypes.c_size_t(64 << 10)) == 0
+assert system.pthread_setattr_default_np(attributes) == 0
+assert system.pthread_getattr_default_np(attributes) == 0
+assert system.pthread_attr_getstacksize(attributes, ctypes.byref(stack)) == 0
+assert stack.value <= 128 << 10
+with pooling.threads(4):
+    print(all(equal(call(), expected[name]) for name, call in CALLS.items()), pooling._core.count_workers())
+"""
+    assert run_python("-c", code) == "True 3\n"
+
+
 # --- the floating-point mode ------------------------------------------------------------------------------------------
 
 MODES = {
