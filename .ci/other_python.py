@@ -82,11 +82,13 @@ def wheel_by_setup(who: str, source: Path, folder: Path, variables: dict[str, st
     shutil.rmtree(made, ignore_errors=True)
     command = [sys.executable, "setup.py", "-q", "egg_info", f"--egg-base={folder}"]
     command += ["build", f"--build-base={folder / 'build'}", "bdist_wheel", f"--dist-dir={made}"]
+    # Or the modules would be compiled twice.
+    command += ["--skip-build", f"--bdist-dir={folder / 'bdist'}"]
     log = folder / "build.log"
     with log.open("w") as file:
         # What setup.py says of its progress goes to the terminal.
         built = subprocess.run(
-            [*command, f"--bdist-dir={folder / 'bdist'}"],
+            command,
             cwd=source,
             env={**environment(), **variables},
             stderr=file,

@@ -179,7 +179,7 @@ with pooling.threads(4):
 # --- the floating-point mode ------------------------------------------------------------------------------------------
 
 MODES = {
-    # Control bits of MXCSR, which glibc keeps at byte 28 of a fenv_t.
+    # Control bits of MXCSR, which glibc and musl keep at byte 28 of a fenv_t.
     "flush to zero": 0x8040,
     "round down": 0x2000,
     "round up": 0x4000,
@@ -188,7 +188,7 @@ MODES = {
 
 
 @pytest.mark.skipif(
-    platform.machine() not in ("x86_64", "AMD64") or sys.platform != "linux", reason="knows glibc on x86"
+    platform.machine() not in ("x86_64", "AMD64") or sys.platform != "linux", reason="knows fenv_t on x86"
 )
 @pytest.mark.parametrize("level", pooling.dispatch.available_levels())
 @pytest.mark.parametrize("mode", MODES)
@@ -199,7 +199,7 @@ def test_bits_do_not_depend_on_the_floating_point_mode_of_the_caller(
 import ctypes, sys
 import numpy as np
 import pooling
-libm = ctypes.CDLL("libm.so.6")
+libm = ctypes.CDLL("libm.so.6")  # a name that musl takes for itself
 
 def set_mode(bits):
     state = (ctypes.c_uint32 * 8)()
