@@ -24,7 +24,6 @@ import importlib.metadata
 import importlib.util
 import json
 import os
-import platform
 import re
 import shlex
 import shutil
@@ -39,6 +38,7 @@ from functools import partial
 from pathlib import Path
 from typing import Any
 
+from other_python import apt_of_its_own, debian_release, install_tools, install_wheels, say, wheel_by_setup
 from sanitizers import TESTS
 from wheel_tests import ROOT, environment, laid
 
@@ -66,56 +66,14 @@ ORDER = (*FIRST, *(name for name in TESTS if name not in FIRST))
 PACKAGE = HOME / "lib" / VERSION / "site-packages" / "pooling"
 
 
-def say(sentence: str) -> None:
-    """Print at once what is going on."""
-    print(sentence, flush=True)
-
-
-def install_tools() -> None:
-    """Install what is missing, or say what is."""
-    missing = [package for program, packages in TOOLS.items() if not shutil.which(program) for package in packages]
-    if not missing:
-        return
-    command = [
-        "apt-get",
-        "install",
-        "--yes",
-        "--quiet",
-        "--no-install-recommends",
-        "--option=DPkg::Lock::Timeout=300",
-        *missing,
-    ]
-    if os.geteuid() or not shutil.which("apt-get"):
-        sys.exit(f"aarch64: {', '.join(missing)} must be installed, which root does on Debian: {shlex.join(command)}")
-    say(f"installing {', '.join(missing)} ...")
-    subprocess.run(command, check=True, stdout=subprocess.DEVNULL)
-
-
 def unpack_debian() -> None:
     """Unpack Debian's Python for arm64, with all that it is linked with, where nothing is installed."""
-    system = platform.freedesktop_os_release()
-    if system.get("ID") != "debian" or not shutil.which("apt-get"):
-        sys.exit("aarch64: the interpreter is one of Debian's packages, and this system is not Debian")
+    release = debian_release("aarch64")
     say(f"unpacking Debian's {VERSION} for arm64 ...")
     apt = FOLDER / "apt"
-    for name in ("lists/partial", "archives/partial"):
-        (apt / name).mkdir(parents=True, exist_ok=True)
-    (apt / "status").touch()
-    (apt / "sources.list").write_text(f"deb http://deb.debian.org/debian {system['VERSION_CODENAME']} main\n")
-    options = {
-        "Dir::State": apt,
-        "Dir::State::lists": apt / "lists",
-        "Dir::State::status": apt / "status",
-        "Dir::Cache": apt,
-        "Dir::Cache::archives": apt / "archives",
-        "Dir::Etc::SourceList": apt / "sources.list",
-        "Dir::Etc::SourceParts": "-",
-        "APT::Architecture": "arm64",
-        "APT::Architectures": "arm64",
-    }
-    command = ["apt-get", "--quiet=2", *(f"--option={name}={value}" for name, value in options.items())]
+    sources = f"deb http://deb.debian.org/debian {release} main\n"
+    command = apt_of_its_own(apt, sources, APT_Architecture="arm64", APT_Architectures="arm64")
     packages = (VERSION, f"lib{VERSION}-dev", "libstdc++6")
-    subprocess.run([*command, "update"], check=True)
     subprocess.run(
         [*command, "install", "--download-only", "--no-install-recommends", *packages],
         check=True,
@@ -143,16 +101,13 @@ def make_interpreter() -> None:
 
 def install(*packages: str) -> None:
     """Install wheels for aarch64 beside the emulated interpreter."""
-    glibc = [f"--platform=manylinux_2_{minor}_aarch64" for minor in (17, 24, 26, 27, 28, 34)]
-    command = [sys.executable, "-m", "pip", "install", "--quiet", "--upgrade", "--only-binary=:all:", *glibc]
-    command += ["--platform=manylinux2014_aarch64", "--platform=linux_aarch64", "--implementation=cp"]
-    command += [f"--python-version=3.{sys.version_info.minor}", f"--target={HOME / 'lib' / VERSION / 'site-packages'}"]
-    subprocess.run([*command, *packages], check=True)
+    glibc = [f"manylinux_2_{minor}_aarch64" for minor in (17, 24, 26, 27, 28, 34)]
+    platforms = [*glibc, "manylinux2014_aarch64", "linux_aarch64"]
+    install_wheels(HOME / "lib" / VERSION / "site-packages", platforms, *packages)
 
 
 def build_wheel() -> Path:
-    """Build the wheel by setup.py, with the compiler, the flags and the headers of Debian's Python for arm64."""
-    say("building the wheel ...")
+    """Build the wheel with the compiler, the flags and the headers of Debian's Python for arm64."""
     data, include = FOLDER / "sysconfig", FOLDER / "include"
     data.mkdir(exist_ok=True)
     name = f"_sysconfigdata__{TRIPLE}"
@@ -169,25 +124,7 @@ def build_wheel() -> Path:
         "CPPFLAGS": f"-I{include / VERSION} -I{include}",
         "POOLING_LEVELS": "",
     }
-    made = FOLDER / "dist"
-    shutil.rmtree(made, ignore_errors=True)
-    command = [sys.executable, "setup.py", "-q", "egg_info", f"--egg-base={FOLDER}"]
-    command += ["build", f"--build-base={FOLDER / 'build'}", "bdist_wheel", f"--dist-dir={made}"]
-    log = FOLDER / "build.log"
-    with log.open("w") as file:
-        # What setup.py says of its progress goes to the terminal.
-        built = subprocess.run(
-            [*command, f"--bdist-dir={FOLDER / 'bdist'}"],
-            cwd=ROOT,
-            env={**environment(), **variables},
-            stderr=file,
-            check=False,
-        )
-    if built.returncode:
-        sys.exit(f"{log.read_text(errors='replace')[-8000:]}\naarch64: the wheel cannot be built, see {log}")
-    (wheel,) = made.glob("*.whl")
-    say(f"{wheel.name}: {wheel.stat().st_size / 1e6:.2f} MB")
-    return wheel
+    return wheel_by_setup("aarch64", ROOT, FOLDER, variables)
 
 
 FUSED = re.compile(r"\t(fn?madd|fn?msub|fmla|fmls|fmlal2?|fmlsl2?)\t")
@@ -476,7 +413,7 @@ def set_up() -> None:
     if importlib.util.find_spec("pooling") is None or importlib.util.find_spec("Cython") is None:
         sys.exit("aarch64: run it with an interpreter that has the package and Cython, such as .venv/bin/python")
     FOLDER.mkdir(parents=True, exist_ok=True)
-    install_tools()
+    install_tools("aarch64", TOOLS)
     if not (SYSROOT / "usr" / "bin" / VERSION).exists():
         unpack_debian()
     if not (HOME / "lib").exists():

@@ -8,8 +8,25 @@
 #include <stddef.h>
 #include <string.h>
 
+#if defined(__GLIBC__)
+/* Not by dlsym, which may itself ask for memory. */
 extern void *__libc_malloc(size_t nbytes);
 extern void __libc_free(void *memory);
+    #define system_malloc __libc_malloc
+    #define system_free __libc_free
+#else
+static void *system_malloc(size_t nbytes) {
+    static void *(*of_system)(size_t);
+    if (!of_system) *(void **)&of_system = dlsym(RTLD_NEXT, "malloc");
+    return of_system(nbytes);
+}
+
+static void system_free(void *memory) {
+    static void (*of_system)(void *);
+    if (!of_system) *(void **)&of_system = dlsym(RTLD_NEXT, "free");
+    of_system(memory);
+}
+#endif
 
 static long asked, failing = -1, held;
 static int counts, threads_left = 1 << 20;
@@ -37,19 +54,19 @@ void failures_allow_threads(int number) { threads_left = number; }
 
 void *malloc(size_t nbytes) {
     void *memory;
-    if (!counts || !is_ours(__builtin_return_address(0))) return __libc_malloc(nbytes);
+    if (!counts || !is_ours(__builtin_return_address(0))) return system_malloc(nbytes);
     if (__atomic_fetch_add(&asked, 1, __ATOMIC_SEQ_CST) == failing) {
         errno = ENOMEM;
         return NULL;
     }
-    memory = __libc_malloc(nbytes);
+    memory = system_malloc(nbytes);
     if (memory) __atomic_fetch_add(&held, 1, __ATOMIC_SEQ_CST);
     return memory;
 }
 
 void free(void *memory) {
     if (memory && counts && is_ours(__builtin_return_address(0))) __atomic_fetch_sub(&held, 1, __ATOMIC_SEQ_CST);
-    __libc_free(memory);
+    system_free(memory);
 }
 
 int pthread_create(pthread_t *thread, const pthread_attr_t *attributes, void *(*work)(void *), void *argument) {

@@ -84,9 +84,8 @@ print("done")
 def library(tmp_path_factory: pytest.TempPathFactory) -> Path:
     """Compile what is preloaded."""
     compiler = shlex.split(sysconfig.get_config_var("CC") or "cc")
-    of_gnu = sys.platform == "linux" and "gnu" in (sysconfig.get_config_var("SOABI") or "")
-    if not of_gnu or not shutil.which(compiler[0]):
-        pytest.skip("needs Linux, the C library of GNU and a C compiler")
+    if sys.platform != "linux" or not shutil.which(compiler[0]):
+        pytest.skip("needs Linux and a C compiler")
     if "LD_PRELOAD" in os.environ:
         pytest.skip("another library is preloaded")
     made = tmp_path_factory.mktemp("failures") / "failures.so"

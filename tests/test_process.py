@@ -151,9 +151,34 @@ print(counts)
     assert run_python("-c", code) == "[0, 7, 3, 3, 0, 0, 0, 1]\n"
 
 
+@LINUX
+@TEAM
+def test_workers_need_little_stack(run_python: Callable[..., str]) -> None:
+    """Half of the 128 KiB that musl gives a thread; on musl itself, which only ever raises that, all of it."""
+    code = """
+import ctypes
+import pooling
+from tests.many_calls import CALLS, equal
+with pooling.threads(1):
+    expected = {name: call() for name, call in CALLS.items()}
+pooling.set_num_threads(1)  # ends those with the usual stack
+system = ctypes.CDLL(None)
+attributes, stack = ctypes.create_string_buffer(256), ctypes.c_size_t()
+system.pthread_attr_init(attributes)
+assert system.pthread_attr_setstacksize(attributes, ctypes.c_size_t(64 << 10)) == 0
+assert system.pthread_setattr_default_np(attributes) == 0
+assert system.pthread_getattr_default_np(attributes) == 0
+assert system.pthread_attr_getstacksize(attributes, ctypes.byref(stack)) == 0
+assert stack.value <= 128 << 10
+with pooling.threads(4):
+    print(all(equal(call(), expected[name]) for name, call in CALLS.items()), pooling._core.count_workers())
+"""
+    assert run_python("-c", code) == "True 3\n"
+
+
 # --- the floating-point mode ------------------------------------------------------------------------------------------
 
-# Of a processor: the word of glibc's fenv_t that holds the mode, the bits of it that are the mode, and modes.
+# Of a processor: the word of fenv_t, of glibc and of musl, that holds the mode, the bits of it that are the mode, and modes.
 MODES_OF = {
     "x86_64": (
         7,  # MXCSR
@@ -173,7 +198,7 @@ WORD, MODE_BITS, MODES = MODES_OF.get(platform.machine(), (0, 0, {"of another pr
 
 
 @pytest.mark.skipif(
-    platform.machine() not in MODES_OF or sys.platform != "linux", reason="knows glibc on x86-64 and aarch64"
+    platform.machine() not in MODES_OF or sys.platform != "linux", reason="knows fenv_t on x86-64 and aarch64"
 )
 @pytest.mark.parametrize("level", pooling.dispatch.available_levels())
 @pytest.mark.parametrize("mode", MODES)
@@ -184,7 +209,7 @@ def test_bits_do_not_depend_on_the_floating_point_mode_of_the_caller(
 import ctypes, sys
 import numpy as np
 import pooling
-libm = ctypes.CDLL("libm.so.6")
+libm = ctypes.CDLL("libm.so.6")  # a name that musl takes for itself
 word, mask = map(int, sys.argv[2:])
 
 def set_mode(bits):
