@@ -16,6 +16,8 @@ import pooling
 MIB = 2**20
 ALLOWED = 6
 """Of two threads, in MiB, with what Python and the C library take for themselves."""
+OF_SUMS = 8
+"""And where gradients are made in double, SUMS_BYTES of pyx/tuning.pxd at a time, by both threads if both come to it."""
 
 CASES: dict[str, tuple[tuple[int, ...], Callable[..., Any], tuple[Any, ...]]] = {
     "one huge plane": ((1, 1, 4096, 4096), pooling.global_lp_pool, (3,)),
@@ -66,7 +68,7 @@ def test_norms_take_no_copies(name: str, dtype: str, run_python: Callable[..., s
     if dtype == "bfloat16":
         pytest.importorskip("ml_dtypes")
     found = json.loads(run_python(__file__, name, dtype, POOLING_NUM_THREADS="2"))
-    assert max(found) <= ALLOWED, found
+    assert max(found) <= ALLOWED + (OF_SUMS if name == "infinite" else 0), found
 
 
 if __name__ == "__main__":

@@ -178,7 +178,7 @@ with pooling.threads(4):
 
 # --- the floating-point mode ------------------------------------------------------------------------------------------
 
-# Of a processor: the word of fenv_t, of glibc and of musl, that holds the mode, the bits of it that are the mode, and modes.
+# Of a processor: the word of fenv_t (glibc, musl) that holds the mode, the bits of it that are the mode, and modes.
 MODES_OF = {
     "x86_64": (
         7,  # MXCSR
