@@ -3,13 +3,13 @@
 from __future__ import annotations
 
 import os
-from pathlib import Path
 
 import onnx
 
 from pooling.errors import type_error, value_error
 from pooling.files import write_whole
 from pooling.onnx_models.load import LARGEST_FILE
+from pooling.tool_arguments import path_of
 
 __all__ = ["save"]
 
@@ -27,7 +27,7 @@ def save(model: onnx.ModelProto, path: str | os.PathLike[str]) -> None:
     Raises
     ------
     TypeError
-        If `model` is no model.
+        If `model` is no model, or `path` no path.
     ValueError
         If `path` is a folder or lies in none, or the model is larger than 2 GB, more than a file of this format holds
         without external data.
@@ -46,11 +46,11 @@ def save(model: onnx.ModelProto, path: str | os.PathLike[str]) -> None:
     """
     if not isinstance(model, onnx.ModelProto):
         raise type_error("save", f"model must be an onnx.ModelProto, not {type(model).__name__}")
-    target = Path(path)
+    target = path_of("save", "path", path)
     if target.is_dir():
-        raise value_error("save", f"path={os.fspath(path)!r} is a folder", "give the name of a file")
+        raise value_error("save", f"path={str(target)!r} is a folder", "give the name of a file")
     if not target.parent.is_dir():
-        raise value_error("save", f"path={os.fspath(path)!r} lies in a folder that does not exist", "make it first")
+        raise value_error("save", f"path={str(target)!r} lies in a folder that does not exist", "make it first")
     try:
         content = model.SerializeToString()
     except Exception as error:  # protobuf's own, which depends on its version

@@ -84,6 +84,8 @@ def coarsen(
     (array([[2.5, 4.5]]), array([15., 35.]), {'units': 'K'})
     """
     sizes = _sizes(data, windows)
+    if isinstance(coord_func, Mapping):
+        coord_func = _plain_mapping("coord_func", coord_func)
     _check_edge(data, sizes, edge)
     settings = {
         "func": reduction_named(FUNCTION, func).name,
@@ -179,6 +181,15 @@ def _reduced_coordinates(
     return coordinates
 
 
+def _plain_mapping(name: str, value: Mapping[Any, Any]) -> dict[Any, Any]:
+    """Return a mapping as a dict, and refuse one of somebody's own kind that cannot be read."""
+    try:
+        return dict(value)
+    except Exception as error:
+        rule = f"must be a mapping that can be read, such as a dict, not {type(value).__name__}"
+        raise type_error(FUNCTION, rule, argument=(name, value)) from error
+
+
 def _sizes(data: Any, windows: Any) -> dict[Hashable, int]:
     """Check the blocks: a size of at least 1 for each dimension that is named."""
     if not isinstance(data, (xarray.DataArray, xarray.Dataset)):
@@ -195,6 +206,7 @@ def _sizes(data: Any, windows: Any) -> dict[Hashable, int]:
             argument=("windows", windows),
         )
     sizes = {}
+    windows = _plain_mapping("windows", windows)
     for name, entry in windows.items():
         size = whole(entry)
         if name not in data.dims:

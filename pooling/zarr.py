@@ -28,7 +28,7 @@ import numpy as np
 
 from ._version import __version__
 from .annotations import AnyArray, Rounding
-from .arguments import flag, real, sequence, whole, whole_between, word
+from .arguments import flag, plain, real, sequence, whole, whole_between, word
 from .arrays import dtype_name
 from .errors import refused, type_error, value_error
 from .extras import needing
@@ -37,6 +37,7 @@ from .families.pyramids import exact_levels, pyramid, pyramid_factors
 from .geometry import block_count
 from .reporting.levels import Plane, ShownLevel
 from .signs import counted, first_line, short_repr
+from .tool_arguments import mapping_of, path_of
 
 with needing("images", __name__):
     import zarr
@@ -185,9 +186,10 @@ def open_source(source: Any, axes: str | Sequence[str] | None = None) -> Iterato
         If it holds no array, or its axes are not known.
     """
     if isinstance(source, (str, os.PathLike)):
-        _refuse_address(source, "a source is a file or folder", "copy it here, or mount it as a folder")
-        with _opened(Path(source)) as (array, said):
-            yield _arranged(array, axes, said, _place_of(array) or Path(source))
+        path = path_of(FUNCTION, "source", source)
+        _refuse_address(plain(source), "a source is a file or folder", "copy it here, or mount it as a folder")
+        with _opened(path) as (array, said):
+            yield _arranged(array, axes, said, _place_of(array) or path)
     elif isinstance(source, zarr.Array):
         yield _arranged(source, axes, Said(_named_dimensions(source)), _place_of(source))
     elif isinstance(source, np.ndarray):
@@ -196,12 +198,19 @@ def open_source(source: Any, axes: str | Sequence[str] | None = None) -> Iterato
         yield _arranged(source, axes, Said(), _place_of(source))
     else:
         remedy = "give one of these, or numpy.asarray(source) where it fits in memory"
-        if hasattr(source, "dask"):
+        if _has_attribute(source, "dask"):
             remedy = "write it to a folder by to_zarr() of dask first, and give that folder"
-        elif hasattr(source, "dims") and hasattr(source, "data"):
+        elif _has_attribute(source, "dims") and _has_attribute(source, "data"):
             letters = "".join(map(str, source.dims))
             remedy = f"give source.data, and what its axes are, such as axes={short_repr(letters)}"
         raise type_error(FUNCTION, f"source of type {type(source).__name__} is no array, zarr.Array or path", remedy)
+
+
+def _has_attribute(value: Any, name: str) -> bool:
+    """Whether something has an attribute that can be read."""
+    with suppress(Exception):  # of somebody's own kind of object
+        return hasattr(value, name)
+    return False
 
 
 @contextmanager
@@ -426,7 +435,7 @@ def _named_dimensions(array: Any) -> str:
 
 def _arranged(array: Any, axes: Any, said: Said, place: Path | None) -> Source:
     """Put the axes of a source in the order of OME-Zarr."""
-    letters, says = axes, said.axes
+    letters, says = plain(axes), said.axes
     if not 2 <= len(array.shape) <= 5:
         raise value_error(
             FUNCTION,
@@ -1026,6 +1035,7 @@ def write_multiscales(
         )
     if name is not None and not isinstance(name, str):
         raise type_error(FUNCTION, f"must be a word, not {type(name).__name__}", argument=("name", name))
+    name = name if name is None else str.__str__(name)
     with open_source(source, axes) as opened:
         _keep_source(opened.place, target)
         image = _image(
@@ -1064,8 +1074,9 @@ def _target(store: Any, overwrite: bool) -> Path:
             f"store of type {type(store).__name__} is no path",
             "give that of a folder, which can be renamed when it is whole, and copy it to other stores",
         )
-    _refuse_address(store, "an image is written to a folder", "write it here, and copy it there")
-    target = Path(os.path.abspath(store))
+    path = path_of(FUNCTION, "store", store)
+    _refuse_address(plain(store), "an image is written to a folder", "write it here, and copy it there")
+    target = Path(os.path.abspath(path))
     if not target.parent.is_dir():
         raise refused(FileNotFoundError, FUNCTION, f"there is no folder {str(target.parent)!r} for the store")
     if os.path.lexists(target) and not overwrite:
@@ -1198,8 +1209,11 @@ def _image(
     shift = _by_letter("translation", translation, letters, 0.0)
     if not all(map(math.isfinite, shift)):
         raise value_error(FUNCTION, "must be finite", argument=("translation", translation))
-    words = {letter: units for letter in letters if KINDS[letter] == "space"} if isinstance(units, str) else units or {}
-    if not isinstance(words, Mapping) or not all(isinstance(unit, str) for unit in words.values()):
+    if isinstance(units, str):
+        words = dict.fromkeys((letter for letter in letters if KINDS[letter] == "space"), str.__str__(units))
+    else:
+        words = {} if units is None else mapping_of(FUNCTION, "units", units, f'{{"{letters[-1]}": "micrometer"}}')
+    if not all(isinstance(unit, str) for unit in words.values()):
         raise type_error(FUNCTION, "must be a word, or a mapping of letters to words", argument=("units", units))
     _check_letters("units", words, letters)
     if not all(words.values()):
@@ -1224,9 +1238,11 @@ def _image(
 
 def _check_compressors(compressors: Any, dtype: np.dtype[Any], zarr_format: Literal[2, 3]) -> None:
     """Refuse what zarr cannot compress with before anything is written."""
-    if compressors == "auto":
+    if isinstance(compressors, str) and str.__str__(compressors) == "auto":
         return
     try:
+        if isinstance(compressors, np.ndarray):
+            raise TypeError("it is an array")
         zarr.create_array(
             zarr.storage.MemoryStore(),
             shape=(1,),
@@ -1235,7 +1251,7 @@ def _check_compressors(compressors: Any, dtype: np.dtype[Any], zarr_format: Lite
             compressors=compressors,
             zarr_format=zarr_format,
         )
-    except (TypeError, ValueError) as error:
+    except Exception as error:  # of any kind, by where zarr looks at it first
         raise type_error(
             FUNCTION,
             f"is no codec that zarr.create_array takes ({first_line(error)})",
@@ -1286,6 +1302,7 @@ def _check_letters(name: str, value: Mapping[Any, Any], letters: str) -> None:
 def _by_letter(name: str, value: Any, letters: str, otherwise: float) -> list[float]:
     """Return a number for each axis."""
     if isinstance(value, Mapping):
+        value = mapping_of(FUNCTION, name, value, f'{{"{letters[-1]}": 1.0}}', "letters of axes")
         _check_letters(name, value, letters)
         return [real(FUNCTION, name, value.get(letter, otherwise), argument=value) for letter in letters]
     several = sequence(value)
@@ -1314,7 +1331,10 @@ LOUPE = 8
 
 def shown_levels(store: str | os.PathLike[str]) -> list[ShownLevel]:
     """Read a plane of each level of an OME-Zarr image, in the middle of the others, to be drawn."""
-    group: Any = zarr.open_group(os.fspath(store), mode="r")
+    path = path_of("shown_levels", "store", store)
+    if not path.exists():
+        raise refused(FileNotFoundError, "shown_levels", f"there is no file or folder {str(path)!r}")
+    group: Any = zarr.open_group(str(path), mode="r")
     attributes: dict[str, Any] = dict(group.attrs)
     image = attributes.get("ome", attributes)["multiscales"][0]
     letters = "".join(axis["name"] for axis in image["axes"])

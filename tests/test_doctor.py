@@ -227,7 +227,7 @@ def test_no_shape_is_assumed_where_one_was_given_that_does_not_work() -> None:
             ValueError,
             "examine: task='counting' must be one of 'classification', 'detection', 'segmentation'",
         ),
-        ({"ignore": [101]}, TypeError, "examine: ignore=[101] must be codes such as 'D101', not int"),
+        ({"ignore": [101]}, TypeError, "examine: ignore=[101] must be a list of strings, not of int"),
         ({"ignore": ["E1"]}, ValueError, "examine: ignore=['E1'] has 'E1', which begins no code; they are D101, "),
         ({"object_size": 0}, ValueError, "examine: object_size=0 must be at least 1 on axis H, not 0"),
         (
@@ -236,7 +236,7 @@ def test_no_shape_is_assumed_where_one_was_given_that_does_not_work() -> None:
             "examine: object_size='8' must be an integer or one integer per spatial axis",
         ),
         ({"input_shape": (1, 3, 0, 8)}, ValueError, "examine: input_shape=(1, 3, 0, 8) must have sizes of at least 1"),
-        ({"input_shape": "224"}, TypeError, "examine: input_shape='224' must be a sequence of integers"),
+        ({"input_shape": "large"}, ValueError, "examine: input_shape='large' must be a shape"),
         ({"changes": {"pool9": {"stride": 1}}}, NetworkError, "layers: there is no stage 'pool9'"),
     ],
 )

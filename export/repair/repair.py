@@ -30,6 +30,7 @@ from pooling.onnx_models.load import check_external, check_model, check_scopes, 
 from pooling.onnx_models.nodes import why_not_dtype
 from pooling.onnx_models.shapes import TensorType, infer_model, pooled_tensors, strip_weights, tensors_of
 from pooling.signs import short_repr
+from pooling.tool_arguments import path_of
 
 from ..arguments import is_finite_only
 from .proof import (
@@ -221,7 +222,7 @@ def make_portable(
     if not isinstance(verify, bool):
         raise type_error(FUNCTION, f"must be a bool, not {type(verify).__name__}", argument=("verify", verify))
     exact = not is_finite_only(special_values, FUNCTION)
-    place = None if folder is None else Path(folder)
+    place = None if folder is None else path_of(FUNCTION, "folder", folder)
     check_size(FUNCTION, model)
     _check(model, place)
     shapes = _checked_shapes(model, input_shapes)

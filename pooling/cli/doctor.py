@@ -7,6 +7,8 @@ import re
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+from pooling.tool_arguments import numbers_in
+
 from .shared import (
     RefusedError,
     add_files,
@@ -189,8 +191,7 @@ def _depth(text: str) -> int:
 
 def _positive(text: str, what: str) -> tuple[int, ...]:
     """Read numbers with something between them, as people write shapes."""
-    match = re.fullmatch(r"[(\[]?\s*(\d{1,18}(?:\s*[x×X*,]\s*\d{1,18})*),?\s*[)\]]?", text.strip())
-    numbers = tuple(map(int, re.findall(r"\d+", match[1]))) if match is not None else ()
+    numbers = numbers_in(text)
     if not numbers or 0 in numbers:
         raise argparse.ArgumentTypeError(f"{text!r} must be {what}")
     return numbers

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterable
 from typing import Any
 
-from pooling.errors import value_error
+from pooling.arguments import word
 from pooling.reporting.formats import by
 from pooling.signs import counted, printable
 
@@ -55,12 +55,7 @@ def assert_no_findings(
     AssertionError: layers at 1×3×32×32: 1 finding of severity warning or above.
     D402 warning at down (the stride skips input positions): ...
     """
-    if fail_on not in SEVERITIES:
-        raise value_error(
-            "assert_no_findings",
-            f"must be one of {', '.join(map(repr, SEVERITIES))}",
-            argument=("fail_on", fail_on),
-        )
+    fail_on = word("assert_no_findings", "fail_on", fail_on, SEVERITIES)
     result = examine(model, ignore=ignore, **examine_arguments)
     least = SEVERITIES.index(fail_on)
     found = [finding for finding in result.findings if SEVERITIES.index(finding.severity) >= least]

@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import math
+import os
+import re
 from collections.abc import Iterable, Mapping, Sequence
 from contextlib import suppress
 from dataclasses import dataclass, replace
@@ -11,22 +13,26 @@ from html import escape
 from importlib import import_module
 from typing import TYPE_CHECKING, Any
 
-from pooling.arguments import per_axis, per_axis_shape
+import numpy as np
+
+from pooling.arguments import per_axis, real, word
 from pooling.errors import type_error, value_error
 from pooling.open_sizes import TRIED, filled
 from pooling.reporting.formats import amount, by, memory
 from pooling.signs import counted, printable, short_repr
+from pooling.tool_arguments import instance_of, path_of, words_of
 
 from .analysis.cost import downstream_macs_saved
 from .analysis.effective_field import EffectiveField, effective_fields
 from .analysis.heads import Head, heads_of
 from .analysis.input_sizes import AxisSizes, declared_shape, input_sizes
 from .analysis.object_footprint import Objects, follow_object
-from .analysis.object_set import ObjectSet, Survival, read_objects, survival_of
+from .analysis.object_set import RESIZES, ObjectSet, Survival, read_objects, survival_of
 from .analysis.tree import Block, tree_of
 from .lint import RULES, SEVERITIES, Failure, Finding, LintContext, find
 from .network import Graph, Network, NetworkError, OpenShapeError, Stage
-from .network.readers import is_of_module, read_graph, shape_of_input
+from .network.graph import changes_of
+from .network.readers import graph_of, input_shape_of, is_of_module, shape_of_input, source_of
 from .words import Words
 
 if TYPE_CHECKING:
@@ -179,16 +185,19 @@ class Examination:
 
     def of_stage(self, name: str) -> tuple[Finding, ...]:
         """Return what was found at a stage."""
+        remedy = "write the name of a stage, or '' for what is found of the whole"
+        name = str.__str__(instance_of("of_stage", "name", name, str, remedy))
         return tuple(finding for finding in self.findings if finding.stage == name)
 
     def macs_saved(self, stage: Stage) -> int:
         """Multiply-adds that a stage saves downstream by making the map smaller: `downstream_macs_saved`."""
+        instance_of("macs_saved", "stage", stage, Stage, "give one of examination.network.stages")
         return downstream_macs_saved(self.network, stage)
 
 
 def examine(
     source: Any,
-    input_shape: Sequence[int] | Mapping[str, Sequence[int]] | None = None,
+    input_shape: int | str | Sequence[int] | Mapping[str, Sequence[int]] | None = None,
     *,
     object_size: int | Sequence[int] | None = None,
     task: str | None = None,
@@ -209,8 +218,9 @@ def examine(
         ``"package.module:factory"``; the path of a program of ``torch.export`` (.pt2). An ONNX model or the path of
         one, layers of this package, or a list of layers such as ``"conv7x64/2p3@stem pool3/2p1 conv3x64"``, see
         `pooling.doctor.read`.
-    input_shape : sequence of int, or mapping, optional
-        ``(N, C, *S)``; what is left out at the beginning is taken from the model, or 1 and 3 for layers. By default
+    input_shape : sequence of int, int, str or mapping, optional
+        ``(N, C, *S)``; what is left out at the beginning is taken from the model, or 1 and 3 for layers, and one number
+        is the size of all spatial axes. A text is read as ``--input-shape`` is, ``"1x3x224x224"``. By default
         what the model says, and 224 for layers; a module without a configuration of timm needs one. Of a module with
         several inputs, a shape for each by name: ``{"image": (1, 3, 224, 224), "mask": (1, 1, 224, 224)}``; the first
         that is an image is the one that fields are about.
@@ -222,7 +232,7 @@ def examine(
     changes : mapping, optional
         Arguments to change first, by the name of a stage: ``{"pool1": {"stride": 1}}``.
     ignore : iterable of str
-        Codes of findings to leave out, or beginnings of codes.
+        Codes of findings to leave out, or beginnings of codes; a text may have several, ``"D101,D4"``.
     image : path or array, optional
         What to measure shift sensitivity on, and to draw behind the figure.
     sample_rate : float, optional
@@ -257,14 +267,14 @@ def examine(
     >>> result.objects.smallest
     (8, 8)
     """
-    if task is not None and task not in TASKS:
-        raise value_error("examine", f"must be one of {', '.join(map(repr, TASKS))}", argument=("task", task))
-    hidden = tuple(ignore) if not isinstance(ignore, str) else (ignore,)
+    task = None if task is None else word("examine", "task", task, TASKS)
+    edits = None if changes is None else changes_of("examine", changes)
+    objects_resize = word("examine", "objects_resize", objects_resize, RESIZES)
+    image = _image(image)
+    hidden = words_of("examine", "ignore", ignore, "D101")
+    if isinstance(ignore, str):
+        hidden = tuple(code for code in re.split(r"[,\s]+", hidden[0].upper()) if code) or hidden
     for code in hidden:
-        if not isinstance(code, str):
-            raise type_error(
-                "examine", f"must be codes such as 'D101', not {type(code).__name__}", argument=("ignore", ignore)
-            )
         if not code or not any(known.startswith(code) for known in RULES):
             raise value_error(
                 "examine",
@@ -273,25 +283,24 @@ def examine(
                 argument=("ignore", ignore),
             )
     rate = _rate(sample_rate)
+    source, given = source_of("examine", source), input_shape_of("examine", input_shape)
+    asked: tuple[int, ...] | None
     if is_of_module(source):
         # It runs at this size when it is read, so that batch and channels are known then.
-        graph = read_graph(source, input_shape)
-        if isinstance(input_shape, Mapping):
-            input_shape = None
-        elif input_shape is not None:
-            # Where it does not work at the sizes that were asked for, it was read at others.
-            input_shape = _filled_up(_sizes(input_shape), graph.usual or ())
-        source = graph
-    elif isinstance(input_shape, Mapping):
-        source = source if isinstance(source, Graph) else read_graph(source)
-        input_shape = shape_of_input(source, input_shape)
-    asked = None if input_shape is None else _sizes(input_shape)
+        source = graph_of("examine", source, given)
+        # Where it does not work at the sizes that were asked for, it was read at others.
+        asked = None if given is None or isinstance(given, dict) else _filled_up(given, source.usual or ())
+    elif isinstance(given, dict):
+        source = source if isinstance(source, Graph) else graph_of("examine", source, None)
+        asked = shape_of_input("examine", source, given)
+    else:
+        asked = given
     # Sizes alone, and colours before them, are completed by what is known of the network.
     brief = asked is not None and (len(asked) < 3 or (len(asked) == 3 and asked[0] == COLOURS))
-    graph = source if isinstance(source, Graph) else read_graph(source, None if brief else asked)
+    graph = source if isinstance(source, Graph) else graph_of("examine", source, None if brief else asked)
     network, failure, assumed = _opened(graph, asked, brief)
-    if changes:
-        graph = graph.edited(changes)
+    if edits:
+        graph = graph.edited(edits)
         network = replace(graph.infer(network.input_shape), notes=network.notes)
     object_set = None if objects is None else read_objects(objects, network.spatial_sizes, objects_resize)
     pixels: tuple[int, ...] = ()
@@ -347,20 +356,23 @@ def _rate(rate: Any) -> float | None:
     """Return a sample rate as a number."""
     if rate is None:
         return None
-    if isinstance(rate, bool) or not isinstance(rate, (int, float)):
-        raise type_error("examine", f"must be a number, not {type(rate).__name__}", argument=("sample_rate", rate))
-    if not 0 < rate < math.inf:
+    number = real("examine", "sample_rate", rate)
+    if not 0 < number < math.inf:
         raise value_error("examine", "must be a positive number of samples per second", argument=("sample_rate", rate))
-    return float(rate)
+    return number
 
 
-def _sizes(shape: Any) -> tuple[int, ...]:
-    sizes = per_axis_shape("examine", shape)
-    if not sizes or 0 in sizes:
-        raise value_error(
-            "examine", "must have sizes of at least 1, such as (1, 3, 224, 224)", argument=("input_shape", shape)
-        )
-    return sizes
+def _image(image: Any) -> Any:
+    """Return a picture, or the path of one, which is opened when it is needed."""
+    if image is None or isinstance(image, np.ndarray):
+        return image
+    if isinstance(image, (str, os.PathLike)):
+        return path_of("examine", "image", image)
+    raise type_error(
+        "examine",
+        f"image must be a path or a NumPy array, not {type(image).__name__}",
+        "give numpy.asarray of a picture",
+    )
 
 
 def _claimed(network: Network, sizes: tuple[AxisSizes, ...]) -> tuple[AxisSizes, ...]:

@@ -9,7 +9,8 @@ from dataclasses import dataclass, field, replace
 from typing import Any
 
 from pooling.reporting.formats import joined
-from pooling.signs import printable
+from pooling.signs import printable, short_repr
+from pooling.tool_arguments import instance_of, words_of
 
 from .analysis.object_footprint import without_head
 from .analysis.trials import Trials, as_options
@@ -157,6 +158,7 @@ def what_if(before: Examination, other: Mapping[str, Mapping[str, Any]] | Any) -
     >>> [finding.code for finding in result.gone]
     ['D202', 'D401']
     """
+    instance_of("what_if", "before", before, Examination, "give what pooling.doctor.examine returns")
     given: dict[str, Any] = {
         "object_size": before.object_size,
         "task": before.task,
@@ -225,11 +227,14 @@ def parse_changes(network: Network, texts: Sequence[str]) -> dict[str, dict[str,
     {'pool1': {'stride': 1}, 'stem': {'kernel_size': (5, 3)}}
     """
     changes: dict[str, dict[str, Any]] = {}
-    for text in texts:
+    instance_of("parse_changes", "network", network, Network, "give examination.network")
+    for text in words_of("parse_changes", "texts", texts, "pool1.stride=1"):
         match = re.fullmatch(r"(.+)\.(\w+)\s*=\s*(.+)", text.strip())
         if match is None:
             example = network.stages[0].name if network.stages else "pool1"
-            raise ValueError(f"--set {text!r} must be a stage, an argument and a value, such as {example}.stride=1")
+            raise ValueError(
+                f"--set {short_repr(text)} must be a stage, an argument and a value, such as {example}.stride=1"
+            )
         stage = find_stage(network, match[1], f"--set {text!r}")
         called = match[2].lower()
         argument = next((name for name, others in ARGUMENTS.items() if called in (name, *others)), None)
@@ -276,6 +281,8 @@ def find_stage(network: Network, name: str, where: str) -> Stage:
     ValueError
         If there is no such stage, or more than one.
     """
+    instance_of("find_stage", "network", network, Network, "give examination.network")
+    name = str.__str__(instance_of("find_stage", "name", name, str, "write the name of a stage"))
     stages = {stage.name: stage for stage in network.stages}
     names = list(stages)
     wanted = name.strip()
@@ -301,4 +308,4 @@ def find_stage(network: Network, name: str, where: str) -> Stage:
         or names
     )
     shown = ", ".join(near[:SHOWN]) + (", ..." if len(near) > SHOWN else "")
-    raise ValueError(f"{where}: there is no stage {wanted!r}; do you mean {shown}?")
+    raise ValueError(f"{where}: there is no stage {short_repr(wanted)}; do you mean {shown}?")

@@ -19,6 +19,7 @@ from pooling.arrays import as_array, dtype_name
 from pooling.errors import Place, recast, type_error, value_error
 from pooling.geometry import Axis
 from pooling.layer import Layer
+from pooling.signs import short_repr
 
 from .graph import is_default
 
@@ -169,8 +170,9 @@ def function_from_node(
     if opset > newest:
         raise value_error(
             reading.where,
-            f"opset={opset} must be at most {newest}, the newest that onnx {onnx.__version__} knows",
+            f"must be at most {newest}, the newest that onnx {onnx.__version__} knows",
             "install a newer onnx",
+            argument=("opset", opset),
         )
     return reading
 
@@ -458,7 +460,9 @@ def _read(function: str, node: Any, opset: Any) -> _Node:
             f"known are {', '.join(sorted(POOLING_OPERATORS))}",
         )
     if opset < 1:
-        raise value_error(where, f"opset={opset} must be at least 1", "read it from the model's opset_import")
+        raise value_error(
+            where, f"opset={short_repr(opset)} must be at least 1", "read it from the model's opset_import"
+        )
     try:
         schema: Any = onnx.defs.get_schema(node.op_type, min(opset, LARGEST_OPSET), "")
     except onnx.defs.SchemaError:

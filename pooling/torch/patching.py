@@ -27,7 +27,7 @@ from torch.overrides import TorchFunctionMode
 
 from pooling.arguments import flag, per_axis
 from pooling.errors import refused, type_error
-from pooling.signs import counted
+from pooling.signs import counted, first_line
 
 from . import functional as F
 from . import nn as replacements
@@ -399,6 +399,9 @@ def _traced(model: nn.Module, example: Any) -> dict[str, Counter[str]]:
     from torch._subclasses.fake_tensor import FakeTensorMode
 
     inputs = example if isinstance(example, tuple) else (example,)
+    if inputs and all(type(each) is int for each in inputs):
+        rule, remedy = "example must be inputs of the model, and is a shape or a number", "give torch.zeros(shape)"
+        raise type_error("patch", rule, remedy)
     fakes = FakeTensorMode(allow_non_fake_inputs=True)
 
     def fake(value: Any) -> Any:
@@ -425,7 +428,7 @@ def _traced(model: nn.Module, example: Any) -> dict[str, Counter[str]]:
         raise refused(
             RuntimeError,
             "patch",
-            f"the model does not run on fake tensors with this example: {type(error).__name__}: {error}",
+            f"the model does not run on fake tensors with this example: {type(error).__name__}: {first_line(error)}",
             "give a tensor that the model takes, or a tuple of its inputs; or leave the example out: functional calls "
             "are then read from the source",
         ) from error

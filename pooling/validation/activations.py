@@ -7,7 +7,6 @@ import os
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from importlib import import_module
-from pathlib import Path
 from typing import Any
 
 import numpy as np
@@ -15,7 +14,8 @@ from numpy.typing import NDArray
 
 from pooling.numerics.inputs import draw
 from pooling.onnx_models.making import ModelProto, ValueInfoProto, array_of
-from pooling.signs import first_line
+from pooling.signs import first_line, printable
+from pooling.tool_arguments import path_of
 
 from .pooling_nodes import CannotRunError, PoolingModel, load_model
 from .runners.processes import RuntimeProcess
@@ -123,7 +123,8 @@ def given_inputs(texts: Sequence[str]) -> list[Given]:
         name, file = "", text
         if not os.path.exists(text) and "=" in text:
             name, _, file = text.rpartition("=")
-        path = Path(file)
+        path = path_of("validate", "inputs", file)
+        file = printable(file)
         if path.suffix.lower() == ".npy":
             try:
                 array = np.load(path, allow_pickle=False)

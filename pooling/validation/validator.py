@@ -10,7 +10,7 @@ import sys
 import tempfile
 from collections.abc import Callable, Container, Iterable, Iterator, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
-from contextlib import ExitStack, contextmanager
+from contextlib import ExitStack, contextmanager, suppress
 from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any
@@ -20,7 +20,7 @@ from numpy.typing import NDArray
 
 from pooling import dispatch
 from pooling._version import __version__
-from pooling.arguments import per_axis_shape
+from pooling.arguments import INT64_MAX, flag, per_axis_shape, whole
 from pooling.errors import type_error, value_error, without
 from pooling.export import VerificationError, make_portable, save
 from pooling.layer import Layer
@@ -31,6 +31,7 @@ from pooling.onnx_models.load import read_model
 from pooling.onnx_models.making import ModelProto, NodeProto, ValueInfoProto, onnx_version
 from pooling.operators import OPERATORS
 from pooling.signs import short_repr
+from pooling.tool_arguments import instance_of, mapping_of, path_of, words_of
 from pooling.workers import get_num_threads
 from pooling.workers import threads as use_threads
 
@@ -44,7 +45,7 @@ from .pooling_nodes import CannotRunError, PoolingModel, PoolingNode, load_model
 from .report.model import FAIL_ON, Finding, ModelReport, NodeReport, RepairSummary, Report, RuntimeSummary
 from .rules import broken_rule
 from .runners import ORACLE, chosen, installed, portable_model, runtime_of
-from .runners.processes import Limits, RuntimeProcess, memory_is_watched, patient
+from .runners.processes import Limits, RuntimeProcess, check_progress, memory_is_watched, patient
 from .runners.results import Result
 from .verdicts import Kind, Verdict, judge
 from .whole import Neighbourhood, difference, neighbourhood
@@ -56,6 +57,7 @@ Numbers = NDArray[Any]
 Progress = Callable[[int, int, str], None]
 COPIES = 8
 """Arrays of the size of input and result that are in memory at once, when float64 counts twice."""
+MOST_THREADS = 2**15
 ROUNDS = 10
 OWN = frozenset({"pooling", "portable"})
 """Runtimes that are this library."""
@@ -157,30 +159,31 @@ def validate(
     >>> report.summary()
     '1 pooling node of 1 model: all equal'
     """
-    paths = [models] if isinstance(models, (str, os.PathLike)) else list(models)
-    count = get_num_threads() if threads is None else threads
-    for name, number, least in (("threads", count, 1), ("rounds", rounds, 0), ("seed", seed, 0)):
-        if isinstance(number, bool) or not isinstance(number, int):
-            raise type_error("validate", f"must be an integer, not {type(number).__name__}", argument=(name, number))
-        if number < least:
-            raise value_error("validate", f"{name}={number} must be at least {least}")
-    for name, shape in (shapes or {}).items():
-        per_axis_shape("validate", shape, f"shapes[{short_repr(name)}]")
-    for word in fail_on:
+    paths = _paths(models)
+    count = get_num_threads() if threads is None else _number("threads", threads, 1, MOST_THREADS)
+    rounds, seed = _number("rounds", rounds, 0), _number("seed", seed, 0)
+    repair, smallest = flag("validate", "repair", repair), flag("validate", "smallest", smallest)
+    sizes = {} if shapes is None else mapping_of("validate", "shapes", shapes, '{"x": (1, 3, 224, 224)}')
+    sizes = {name: per_axis_shape("validate", shape, f"shapes[{short_repr(name)}]") for name, shape in sizes.items()}
+    failing = words_of("validate", "fail_on", fail_on, "differs")
+    for word in failing:
         if word not in FAIL_ON:
             raise value_error(
                 "validate", f"is none of {', '.join(FAIL_ON)}", "use some of these, or none", argument=("fail_on", word)
             )
+    if limits is not None:
+        instance_of("validate", "limits", limits, Limits, "write Limits(seconds=60)")
+    check_progress("validate", progress)
+    asked = None if runtimes is None else words_of("validate", "runtimes", runtimes, "onnxruntime")
+    files = words_of("validate", "inputs", inputs, "photo.png")
     try:
-        versions = chosen(runtimes)
-        given = given_inputs(inputs)
+        versions = chosen(asked)
+        given = given_inputs(files)
     except ValueError as error:
-        raise value_error("validate", str(error)) from error
+        raise value_error("validate", without(error, "validate")) from error
     with use_threads(count), ExitStack() as stack:
         runners = stack.enter_context(_runners(versions, limits or Limits(), get_num_threads()))
-        run = _Run(
-            runners, dict(shapes or {}), given, rounds, seed, repair, progress or (lambda done, total, node: None)
-        )
+        run = _Run(runners, dict(sizes), given, rounds, seed, repair, progress or (lambda done, total, node: None))
         reports = run.models(paths)
         report = Report(
             reports,
@@ -191,12 +194,12 @@ def validate(
                 "threads": get_num_threads(),
                 "rounds": rounds,
                 "seed": seed,
-                "shapes": {name: list(map(int, shape)) for name, shape in (shapes or {}).items()},
-                "inputs": list(inputs),
+                "shapes": {name: list(shape) for name, shape in sizes.items()},
+                "inputs": list(files),
                 "limit_seconds": runners.limits.seconds,
                 "limit_memory": runners.limits.memory,
             },
-            tuple(fail_on),
+            failing,
             run.interrupted,
             () if memory_is_watched() else (NO_MEMORY,),
         )
@@ -205,6 +208,34 @@ def validate(
 
             report = with_smallest(report, progress, {ORACLE: runners.oracle, **runners.processes})
         return report
+
+
+def _paths(models: Any) -> list[Path]:
+    """Return the paths of the models: of one, or of several."""
+    if isinstance(models, (str, os.PathLike)):
+        return [path_of("validate", "models", models)]
+    several: list[Any] | None = None
+    if not isinstance(models, (bytes, Mapping)):
+        with suppress(Exception):  # of what cannot be iterated over
+            several = list(models)
+    if several is None:
+        raise type_error(
+            "validate",
+            f"must be the path of an ONNX model, or a list of paths, not {type(models).__name__}",
+            "write a model to a file first, by pooling.export.save" if isinstance(models, ModelProto) else "",
+            argument=("models", type(models) if isinstance(models, ModelProto) else models),
+        )
+    return [path_of("validate", f"models[{place}]", each) for place, each in enumerate(several)]
+
+
+def _number(name: str, value: Any, least: int, most: int = INT64_MAX) -> int:
+    number = whole(value)
+    if number is None:
+        raise type_error("validate", f"must be an integer, not {type(value).__name__}", argument=(name, value))
+    if not least <= number <= most:
+        bound = f"at least {least}" if number < least else f"at most {most}"
+        raise value_error("validate", f"must be {bound}", argument=(name, value))
+    return number
 
 
 # ---------------------------------------------------------------------------------------------------------------------

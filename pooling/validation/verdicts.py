@@ -5,7 +5,7 @@ from __future__ import annotations
 import math
 from dataclasses import dataclass, replace
 from enum import StrEnum
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
@@ -13,12 +13,11 @@ from numpy.typing import NDArray
 from pooling.errors import value_error
 from pooling.numerics.bounds import spacing
 from pooling.numerics.compare import differing, first_of
+from pooling.tool_arguments import instance_of
 
 from .comparison import permitted_errors
+from .inputs.case import Case
 from .runners.results import Result
-
-if TYPE_CHECKING:
-    from .inputs.case import Case
 
 __all__ = ["Kind", "Verdict", "judge"]
 
@@ -107,6 +106,9 @@ def judge(case: Case, expected: Result, actual: Result) -> Verdict:
     ValueError
         If the oracle itself did not live to answer.
     """
+    instance_of("judge", "case", case, Case)
+    for name, answer in (("expected", expected), ("actual", actual)):
+        instance_of("judge", name, answer, Result, "run_cases returns one for each case")
     if expected.crash is not None:
         raise value_error(
             "judge", f"case {case.name!r}: the oracle {expected.crash}", "give it a smaller case or more time"

@@ -15,6 +15,7 @@ from numpy.typing import NDArray
 
 from pooling.errors import type_error, value_error
 from pooling.signs import counted, first_line, short_repr
+from pooling.tool_arguments import path_of
 
 from ..network import Network
 from .heads import Head
@@ -189,7 +190,7 @@ def read_objects(source: Any, input_size: Sequence[int], resize: str = "letterbo
     name = ""
     images: Sizes | None = None
     if isinstance(source, (str, os.PathLike)):
-        path = Path(source)
+        path = path_of("examine", "objects", source)
         name = path.name
         content = _content(path)
         read = _from_csv if path.suffix.lower() == ".csv" else _from_coco
@@ -259,7 +260,7 @@ def _content(path: Path) -> bytes:
 def _from_array(source: Any) -> Sizes:
     try:
         sizes = np.array(source, np.float64)
-    except (TypeError, ValueError, OverflowError) as error:
+    except Exception as error:  # of somebody's own kind of array too
         raise type_error(
             "examine",
             f"objects must be a path or numbers of shape (n, 2), widths and heights, not {type(source).__name__}",

@@ -13,6 +13,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from pooling.errors import type_error, value_error
+from pooling.tool_arguments import path_of
 
 if TYPE_CHECKING:
     from PIL.Image import Image
@@ -99,9 +100,9 @@ def fitted(image: Picture, size: Sequence[int]) -> NDArray[np.uint8]:
 
     height, width = (min(each, LARGEST_SIDE) for each in size)
     if isinstance(image, np.ndarray):
-        picture = Image.fromarray(_as_bytes(image))
+        picture = Image.fromarray(_as_bytes(np.asarray(image)))
     elif isinstance(image, (str, os.PathLike)):
-        picture = _opened(Path(image))
+        picture = _opened(path_of("doctor", "image", image))
     else:
         raise type_error("doctor", f"image must be a path or a NumPy array, not {type(image).__name__}")
     return np.asarray(ImageOps.fit(picture, (width, height), Image.Resampling.LANCZOS), np.uint8)

@@ -10,12 +10,13 @@ from typing import Any, NamedTuple
 
 import numpy as np
 
-from pooling.arguments import per_axis_shape
+from pooling.arguments import per_axis_shape, plain
 from pooling.errors import recast, refusal_of
 from pooling.geometry import Axis
 from pooling.maps import check_total
 from pooling.open_sizes import filled
 from pooling.signs import short_repr
+from pooling.tool_arguments import MOST_AXES, mapping_of, shape_of
 
 from .. import receptive_field
 from ..operators import OPERATORS, SMALL, outcome_of
@@ -24,11 +25,39 @@ from ..receptive_field import View
 from .control import expanded
 from .network import Network, NetworkError, OpenShapeError, Stage, no_stage
 
-__all__ = ["Graph", "step_of"]
+__all__ = ["Graph", "changes_of", "shape_written", "step_of"]
 
 FLOAT = np.dtype(np.float32)
+EXAMPLE_CHANGES = '{"pool1": {"stride": 1}}'
 USUAL = ("N", "C", "H", "W")
 """What is most likely where a model says nothing of its input."""
+
+
+def changes_of(function: str, changes: Any) -> dict[str, dict[str, Any]]:
+    """Return arguments to change, by the name of a stage.
+
+    Raises
+    ------
+    TypeError
+        If they are no such mapping.
+    """
+    return {
+        name: {
+            argument: plain(value)
+            for argument, value in mapping_of(
+                function, f"changes[{short_repr(name)}]", each, '{"stride": 1}', "names of arguments"
+            ).items()
+        }
+        for name, each in mapping_of(function, "changes", changes, EXAMPLE_CHANGES, "names of stages").items()
+    }
+
+
+def shape_written(shape: Any) -> Shape:
+    """Return the input shape that `Graph.infer` is given; whether a network takes it is told there."""
+    read = plain(shape)
+    if isinstance(read, tuple) and len(read) <= MOST_AXES and all(type(each) is int for each in read):
+        return read
+    return shape_of("infer", shape)
 
 
 @dataclass(frozen=True, eq=False)
@@ -111,6 +140,7 @@ class Graph:
         NetworkError
             If there is no such stage, or no such argument. Whether the network works with it is told by `infer`.
         """
+        changes = changes_of("edited", changes)
         names = [node.name for node in self.nodes]
         for name, arguments in changes.items():
             if name not in names:
@@ -191,7 +221,7 @@ class Graph:
             else:
                 input_shape = self.usual
                 notes = (*notes, f"no input shape was given; {'x'.join(map(str, self.usual))} is assumed")
-        shape = self._checked(tuple(input_shape))
+        shape = self._checked(shape_written(input_shape))
         tensors, nodes, spatial = self.started(shape)
         stages: list[Stage] = []
         counted: set[str] = set()

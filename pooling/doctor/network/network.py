@@ -9,6 +9,8 @@ from pathlib import PurePath
 from pooling.geometry import Axis
 from pooling.layer import Layer
 from pooling.reporting.formats import joined
+from pooling.signs import short_repr
+from pooling.tool_arguments import instance_of
 
 from ..operators.nodes import Culprit
 from ..receptive_field import ReceptiveField
@@ -326,7 +328,11 @@ class Network:
         ------
         NetworkError
             If there is none.
+        TypeError
+            If `name` is no str.
         """
+        remedy = "write one of [each.name for each in network.stages]"
+        name = str.__str__(instance_of("stage", "name", name, str, remedy))
         for stage in self.stages:
             if stage.name == name:
                 return stage
@@ -355,4 +361,4 @@ def no_stage(network: str, name: str, names: Sequence[str]) -> NetworkError:
     """Return the error that a network has no stage of a name."""
     shown = ", ".join(names[:SHOWN_NAMES]) + (", ..." if len(names) > SHOWN_NAMES else "")
     known = f"its stages are {shown}" if names else "it has no stages"
-    return NetworkError(f"{network}: there is no stage {name!r}; {known}")
+    return NetworkError(f"{network}: there is no stage {short_repr(name)}; {known}")

@@ -9,17 +9,19 @@ import io
 import math
 import os
 import warnings
-from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
+from pooling.arguments import word
 from pooling.errors import value_error
 from pooling.files import write_whole
 from pooling.reporting.formats import by
 from pooling.signs import printable, shortened
+from pooling.tool_arguments import instance_of, path_of
 
 from ..analysis.picture import Picture, fitted
+from ..examination import Examination
 from .panels import Panel, panels
 from .pyramid import Box, Level, Pyramid, averaged, pyramid
 
@@ -29,7 +31,6 @@ if TYPE_CHECKING:
     from matplotlib.text import Text
     from numpy.typing import NDArray
 
-    from ..examination import Examination
 
 __all__ = ["FORMATS", "PICTURES", "figure", "figure_file", "save_figure"]
 
@@ -145,6 +146,7 @@ def save_figure(
     TypeError, ValueError
         If the ending or the photograph is none that is known, or the network has no spatial axes.
     """
+    path = path_of("save_figure", "path", path)
     write_whole(path, figure_file(examination, path, image, picture=picture))
 
 
@@ -156,7 +158,9 @@ def figure_file(
     picture: str = "network",
 ) -> bytes:
     """Return what `save_figure` writes, which may fail for more reasons than writing it."""
-    kind = Path(path).suffix.lower().removeprefix(".")
+    path = path_of("doctor", "figure", path)
+    instance_of("doctor", "examination", examination, Examination, "give what pooling.doctor.examine returns")
+    kind = path.suffix.lower().removeprefix(".")
     if kind not in FORMATS:
         raise value_error("doctor", f"figure={os.fspath(path)!r} must end in .png, .svg or .pdf")
     if _checked(picture) == "network" and kind == "svg":
@@ -176,9 +180,7 @@ def figure_file(
 
 
 def _checked(picture: str) -> str:
-    if picture not in PICTURES:
-        raise value_error("doctor", f"must be one of {', '.join(map(repr, PICTURES))}", argument=("picture", picture))
-    return picture
+    return word("doctor", "picture", picture, PICTURES)
 
 
 class _Sheet:

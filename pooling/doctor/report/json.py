@@ -10,6 +10,7 @@ from typing import Any
 from pooling._version import __version__
 from pooling.geometry import Axis
 from pooling.reporting.json import plain, record, save
+from pooling.tool_arguments import instance_of, path_of
 
 from ..analysis.heads import Head
 from ..analysis.input_sizes import AxisSizes, Pattern
@@ -75,6 +76,10 @@ def save_json(examination: Examination, path: str | os.PathLike[str], what_if: W
     OSError
         If the file cannot be written; what was there before is still there then.
     """
+    path = path_of("save_json", "path", path)
+    instance_of("save_json", "examination", examination, Examination, "give what pooling.doctor.examine returns")
+    if what_if is not None:
+        instance_of("save_json", "what_if", what_if, WhatIf, "give what pooling.doctor.what_if.what_if returns")
     save(as_record(examination, what_if), path)
 
 

@@ -17,10 +17,13 @@ from pooling.errors import without
 from pooling.files import write_whole
 from pooling.reporting.html import Markup, rendered
 from pooling.signs import printable
+from pooling.tool_arguments import instance_of, path_of
 
 from ..analysis.picture import Picture, fitted
 from ..analysis.trials import OPTION
+from ..examination import Examination
 from ..lint import SEVERITIES
+from ..what_if import WhatIf
 from .drawing import NARROW, WIDE, drawing
 from .drawing.display import fitting
 from .drawing.svg import svg
@@ -31,9 +34,7 @@ from .rows import StageText
 from .svg import drawings
 
 if TYPE_CHECKING:
-    from ..examination import Examination
     from ..network import Stage
-    from ..what_if import WhatIf
 
 __all__ = ["page", "write_page"]
 
@@ -87,6 +88,10 @@ def write_page(
     TypeError, ValueError
         If the picture cannot be read.
     """
+    path = path_of("write_page", "path", path)
+    instance_of("write_page", "examination", examination, Examination, "give what pooling.doctor.examine returns")
+    if what_if is not None:
+        instance_of("write_page", "what_if", what_if, WhatIf, "give what pooling.doctor.what_if.what_if returns")
     write_whole(path, page(examination, image, what_if))
 
 

@@ -8,6 +8,7 @@ from typing import Any
 
 from pooling.reporting import json
 from pooling.reporting.json import record
+from pooling.tool_arguments import path_of
 
 from ..conformance.run import CaseResult, Conformance
 from ..known_issues import Recheck
@@ -60,7 +61,7 @@ def save_json(report: Report | Conformance, path: str | os.PathLike[str]) -> Non
     OSError
         If the file cannot be written; a file that was there before is still there then.
     """
-    json.save(as_record(report), path)
+    json.save(as_record(report), path_of("save_json", "path", path))
 
 
 def as_record(report: Report | Conformance) -> ReportRecord | ConformanceRecord:

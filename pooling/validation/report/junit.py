@@ -14,6 +14,7 @@ from xml.etree import ElementTree as Xml
 
 from pooling.files import write_whole
 from pooling.signs import printable
+from pooling.tool_arguments import path_of
 
 from ..rules import RULES
 from .grids import draw, sketch
@@ -55,6 +56,7 @@ def write_junit(report: Report, path: str | os.PathLike[str]) -> None:
     OSError
         If the file cannot be written; a file that was there before is still there then.
     """
+    path = path_of("write_junit", "path", path)
     root = Xml.Element("testsuites")
     when = datetime.now(UTC).strftime("%Y-%m-%dT%H:%M:%S")
     for number, model in enumerate(report.models):

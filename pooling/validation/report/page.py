@@ -11,6 +11,7 @@ from pooling.files import write_whole
 from pooling.onnx_models.graph import is_default
 from pooling.reporting.formats import by
 from pooling.reporting.html import linked, rendered
+from pooling.tool_arguments import path_of
 
 from ..reduce import Smallest
 from ..rules import RULES, applicable_rules
@@ -52,6 +53,7 @@ def write_page(report: Report, path: str | os.PathLike[str]) -> None:
     OSError
         If the file cannot be written; a file that was there before is still there then.
     """
+    path = path_of("write_page", "path", path)
     order = list(KINDS)
     groups = sorted(alike(report.findings), key=lambda group: order.index(group[0].counts_as))
     numbers = {id(found): number for number, group in enumerate(groups, start=1) for found in group}

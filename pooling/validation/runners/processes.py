@@ -25,21 +25,30 @@ from contextlib import contextmanager, suppress
 from dataclasses import dataclass, replace
 from importlib import import_module
 from pathlib import Path
-from typing import IO, TYPE_CHECKING, Any, Self
+from typing import IO, Any, Self
 
 import numpy as np
 from numpy.typing import NDArray
 
+from pooling.arguments import real, sequence, whole_between
+from pooling.errors import type_error, value_error
 from pooling.numerics.inputs import dtype_named
+from pooling.signs import short_repr
+from pooling.tool_arguments import instance_of
 
-from ..inputs.case import GRADIENT
-from . import Unsupported, runtime_of
+from ..inputs.case import GRADIENT, Case
+from . import RUNTIMES, Unsupported, runtime_of
 from .results import Result
 
-if TYPE_CHECKING:
-    from ..inputs.case import Case
-
-__all__ = ["Limits", "RuntimeProcess", "memory_is_watched", "patient", "quiet_environment", "run_cases"]
+__all__ = [
+    "Limits",
+    "RuntimeProcess",
+    "check_progress",
+    "memory_is_watched",
+    "patient",
+    "quiet_environment",
+    "run_cases",
+]
 
 Array = NDArray[Any]
 GIB = 2**30
@@ -108,10 +117,11 @@ class Limits:
     memory: int = 4 * GIB
 
     def __post_init__(self) -> None:
-        if not 0 < self.seconds < float("inf"):
-            raise ValueError(f"limit_seconds={self.seconds} must be positive")
-        if self.memory <= 0:
-            raise ValueError(f"limit_memory={self.memory / GIB:g} must be positive, in GiB")
+        seconds, memory = real("Limits", "seconds", self.seconds), real("Limits", "memory", self.memory)
+        if not 0 < seconds < float("inf"):
+            raise value_error("", f"limit_seconds={short_repr(self.seconds)} must be positive")
+        if not 0 < memory < float("inf"):
+            raise value_error("", f"limit_memory={memory / GIB:g} must be positive, in GiB")
 
 
 def patient(runtime: str, limits: Limits) -> Limits:
@@ -434,6 +444,13 @@ def run_cases(
     list of Result
         One for each case. A case that ends the process costs its own answer only.
     """
+    remedy = f"use one of {', '.join(RUNTIMES)}"
+    runtime = str.__str__(instance_of("run_cases", "runtime", runtime, str, remedy))
+    cases = _cases(cases)
+    if limits is not None:
+        instance_of("run_cases", "limits", limits, Limits, "write Limits(seconds=60)")
+    check_progress("run_cases", progress)
+    threads = whole_between("run_cases", "threads", threads, 1, 2**15, "use as many as there are cores, at most")
     answers = []
     with RuntimeProcess(runtime, patient(runtime, limits or Limits()), threads) as process:
         for done, case in enumerate(cases):
@@ -441,6 +458,28 @@ def run_cases(
                 progress(done, len(cases), case.name)
             answers.append(process.ask(case.model.SerializeToString(), case.inputs))
     return answers
+
+
+def check_progress(function: str, progress: Any) -> None:
+    """Refuse what cannot be told how far a call is."""
+    if progress is not None and not callable(progress):
+        rule = f"must be a function, not {type(progress).__name__}"
+        raise type_error(function, rule, "it is called as progress(done, total, name)", argument=("progress", progress))
+
+
+def _cases(cases: Any) -> list[Case]:
+    """Return the cases to ask."""
+    several = sequence(cases)
+    wrong = next((each for each in several or () if not isinstance(each, Case)), None)
+    if several is None or wrong is not None:
+        kind = type(cases if several is None else wrong).__name__
+        raise type_error(
+            "run_cases",
+            f"must be a list of Case, not {'' if several is None else 'of '}{kind}",
+            "write one case as [case]",
+            argument=("cases", cases),
+        )
+    return several
 
 
 # ---------------------------------------------------------------------------------------------------------------------

@@ -16,19 +16,25 @@ import sys
 from collections.abc import Mapping, Sequence
 from typing import Any
 
+from pooling.arguments import sequence
 from pooling.errors import type_error, value_error
 from pooling.layer import EXPORT, Layer, Sequential, is_of_torch, kind_of
 from pooling.reporting.formats import joined
+from pooling.signs import printable, short_repr
+from pooling.tool_arguments import mapping_of, path_of, shape_of
 
 from ..graph import Graph
 from ..network import Network, NetworkError
 from .files import about_file, about_folder
 from .sources import from_source, is_source
 
-__all__ = ["is_of_module", "read", "read_graph", "shape_of_input"]
+__all__ = ["graph_of", "input_shape_of", "is_of_module", "read", "read_graph", "shape_of_input", "source_of"]
 
 
 InputShape = Sequence[int] | Mapping[str, Sequence[int]]
+Shape = tuple[int, ...]
+OF_INPUTS = '{"image": (1, 3, 224, 224)}'
+"""How shapes by name are written."""
 
 
 def read(source: Any, input_shape: InputShape | None = None) -> Network:
@@ -66,12 +72,11 @@ def read(source: Any, input_shape: InputShape | None = None) -> Network:
     >>> [stage.name for stage in network.stages]
     ['0_MaxPool2d', '1_GlobalAvgPool2d']
     """
-    graph = read_graph(source, input_shape)
-    if input_shape is None or is_of_module(source):
+    source, shape = source_of("read", source), input_shape_of("read", input_shape)
+    graph = graph_of("read", source, shape)
+    if shape is None or is_of_module(source):
         return graph.infer()
-    if isinstance(input_shape, Mapping):
-        return graph.infer(shape_of_input(graph, input_shape))
-    return graph.infer(tuple(input_shape))
+    return graph.infer(shape_of_input("read", graph, shape) if isinstance(shape, dict) else shape)
 
 
 def read_graph(source: Any, input_shape: InputShape | None = None) -> Graph:
@@ -96,15 +101,51 @@ def read_graph(source: Any, input_shape: InputShape | None = None) -> Graph:
     TypeError
         If `source` is nothing that could be a network.
     """
+    return graph_of("read_graph", source_of("read_graph", source), input_shape_of("read_graph", input_shape))
+
+
+def source_of(function: str, source: Any) -> Any:
+    """Return what a network is read from; texts and paths as plain ones that can be.
+
+    Raises
+    ------
+    TypeError, ValueError
+        For a path that is none.
+    """
+    if isinstance(source, str):
+        return str.__str__(source)
+    return path_of(function, "source", source) if isinstance(source, os.PathLike) else source
+
+
+def input_shape_of(function: str, shape: Any) -> Shape | dict[str, Shape] | None:
+    """Return the shape of an input, or of each by name.
+
+    Raises
+    ------
+    TypeError, ValueError
+        If it is none.
+    """
+    checked = function == "examine"  # for the others, a network refuses the sizes that it cannot have
+    if shape is None or not isinstance(shape, Mapping):
+        return None if shape is None else shape_of(function, shape, checked=checked)
+    named = mapping_of(function, "input_shape", shape, OF_INPUTS, "names of inputs")
+    return {
+        name: shape_of(function, each, f"input_shape[{short_repr(name)}]", checked=checked)
+        for name, each in named.items()
+    }
+
+
+def graph_of(function: str, source: Any, input_shape: Shape | dict[str, Shape] | None) -> Graph:
+    """Read a network for a function that checked its arguments by `source_of` and `input_shape_of`."""
     if _is_module(source):
         from .module import from_module
 
         return from_module(source, input_shape)
     if is_of_module(source):
         return from_source(str(os.fspath(source)), input_shape)
-    if isinstance(input_shape, Mapping):
-        graph = read_graph(source)
-        shape_of_input(graph, input_shape)
+    if isinstance(input_shape, dict):
+        graph = graph_of(function, source, None)
+        shape_of_input(function, graph, input_shape)
         return graph
     if isinstance(source, (Sequential, Layer)):
         from .layers import from_sequential
@@ -115,12 +156,12 @@ def read_graph(source: Any, input_shape: InputShape | None = None) -> Graph:
 
         return from_text(source, input_shape)
     if not isinstance(source, (str, bytes, os.PathLike)) and type(source).__name__ != "ModelProto":
-        raise type_error("read", f"{_wrong_source(source)}")
+        raise type_error(function, f"{_wrong_source(source)}")
     if isinstance(source, (str, os.PathLike)):
         path = os.fspath(source)
         other = about_folder(path) if os.path.isdir(path) else about_file(path)
         if other:
-            raise NetworkError(other)
+            raise NetworkError(printable(other))
     try:
         from .onnx import from_onnx
     except ImportError as error:
@@ -130,25 +171,25 @@ def read_graph(source: Any, input_shape: InputShape | None = None) -> Graph:
     return from_onnx(source, None if input_shape is None else len(input_shape))
 
 
-def shape_of_input(graph: Graph, shapes: Mapping[str, Sequence[int]]) -> tuple[int, ...]:
+def shape_of_input(function: str, graph: Graph, shapes: Mapping[str, Shape]) -> Shape:
     """Return the shape of the input that a graph is about, of shapes by name.
 
     Raises
     ------
     ValueError
-        If another input is named: only a module of torch takes a shape for each.
+        If no input is named, or another one: only a module of torch takes a shape for each.
     """
     unknown = [name for name in shapes if name != graph.input_name]
-    if unknown:
+    if unknown or not shapes:
         others = f" ({joined(list(graph.others))} keep the shapes that the model gives them)" if graph.others else ""
         raise value_error(
-            "examine",
-            f"names {joined([repr(name) for name in unknown])}, and the input of {graph.name} is "
+            function,
+            f"names {joined([short_repr(name) for name in unknown]) or 'no input'}, and the input of {graph.name} is "
             f"{graph.input_name!r}{others}",
             f"give --input-shape, or --input {graph.input_name}=SHAPE",
             argument=("input_shape", dict(shapes)),
         )
-    return tuple(shapes[graph.input_name])
+    return shapes[graph.input_name]
 
 
 def is_of_module(source: Any) -> bool:
@@ -165,7 +206,7 @@ def _is_module(source: Any) -> bool:
 def _wrong_source(source: Any) -> str:
     """Say what to give instead of what is no network; of layers in a row, which one is none of this package."""
     in_a_row = isinstance(source, (list, tuple)) or (is_of_torch(source) and type(source).__name__ == "Sequential")
-    parts = list(source) if in_a_row else []
+    parts = (sequence(source) or list(source if is_of_torch(source) else ())) if in_a_row else []
     found = next((place for place, each in enumerate(parts) if not isinstance(each, Layer)), None)
     which = "" if found is None else f", whose layer {found} is of type {kind_of(parts[found])}"
     said = f"source is of type {kind_of(source)}{which}; "

@@ -53,6 +53,7 @@ import pooling
 from pooling.errors import recast, refused
 from pooling.layer import Layer, Sequential
 from pooling.layer_text import has_calls, layers_from_text
+from pooling.signs import short_repr
 
 from ...operators.common import spread
 from ...operators.nodes import Node, OperatorError, Shape
@@ -192,7 +193,7 @@ def _built(text: str) -> _Builder:
         )
     builder = _Builder()
     for number, word in enumerate(words, start=1):
-        builder.add(word, f"{word!r} (word {number})")
+        builder.add(word, f"{short_repr(word)} (word {number})")
     return builder
 
 

@@ -24,7 +24,7 @@ from pooling.errors import refusal_of, value_error
 from pooling.signs import first_line
 
 from ....operators.nodes import ARGUMENTS, Node, Shape
-from ...graph import Graph
+from ...graph import Graph, changes_of, shape_written
 from ...network import Network, NetworkError, no_stage
 from .capture import TORCH, AtenCall, Key, KnowledgeEnds, Recorder, Trial, dtype_of, label_of, run_module
 from .inputs import about_call, example_shape, first_layout, named_arguments
@@ -609,6 +609,7 @@ class ModuleGraph(Graph):
 
     def edited(self, changes: Changes) -> Graph:
         """Return the graph with other arguments of some nodes; see `Graph.edited`."""
+        changes = changes_of("edited", changes)
         nodes = {node.name: node for node in self.nodes}
         for name, arguments in changes.items():
             if name not in nodes:
@@ -640,7 +641,7 @@ class ModuleGraph(Graph):
     def infer(self, input_shape: Sequence[int] | None = None) -> Network:
         """Give every stage its shape; see `Graph.infer`."""
         runner = self._runner
-        shape = runner.shapes[runner.main] if input_shape is None else self._checked(tuple(input_shape))
+        shape = runner.shapes[runner.main] if input_shape is None else self._checked(shape_written(input_shape))
         network = runner.network(shape, dict(self.changed))
         read = sum(stage.parameters for stage in network.stages)
         notes = (*self.notes, *(each for each in network.notes if each not in self.notes))
