@@ -17,7 +17,7 @@ MIB = 2**20
 ALLOWED = 6
 """Of two threads, in MiB, with what Python and the C library take for themselves."""
 OF_SUMS = 8
-"""And where gradients are made in double, SUMS_BYTES of pyx/tuning.pxd at a time, by both threads if both come to it."""
+"""And where gradients are made in double, SUMS_BYTES of pyx/tuning.pxd for each thread that comes to make some."""
 
 CASES: dict[str, tuple[tuple[int, ...], Callable[..., Any], tuple[Any, ...]]] = {
     "one huge plane": ((1, 1, 4096, 4096), pooling.global_lp_pool, (3,)),
