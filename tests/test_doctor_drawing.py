@@ -723,7 +723,7 @@ def test_files_of_both_pictures(tmp_path: Path) -> None:
         contents = {figure_file(result, f"x.{kind}", picture=picture) for picture in ("network", "levels")}
         assert len(contents) == 2
         assert all(content.startswith(begin) for content in contents)
-    with pytest.raises(ValueError, match="must be one of 'network', 'levels'"):
+    with pytest.raises(ValueError, match="must be 'network' or 'levels'"):
         figure_file(result, "x.png", picture="boxes")
 
 
