@@ -44,6 +44,7 @@ SOURCES_AMONG_OTHERS = (
     "tests/test_operators.py::test_the_guide_names_files_and_things_that_exist",
     "tests/test_guide.py::test_the_calls_that_adding_an_operator_shows_are_those_of_the_sources",
     "tests/test_repository.py::test_output_size_arithmetic_is_in_geometry_only",
+    "tests/test_publishing.py::test_the_lines_that_are_edited_stand_once_in_their_files",
 )
 """Single tests that do."""
 
