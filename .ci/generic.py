@@ -11,14 +11,12 @@ kept in build/generic.
 
 from __future__ import annotations
 
-import os
 import shutil
-import subprocess
 import sys
 import tempfile
 from pathlib import Path
 
-from sanitizers import KERNELS, LEVEL, ROOT, TESTS, copied, works
+from sanitizers import KERNELS, LEVEL, ROOT, build, copied, tested, works
 
 FOLDER = ROOT / "build" / "generic"
 CHECKS = "undefined,float-cast-overflow"
@@ -51,23 +49,9 @@ def main(asked: list[str]) -> int:
         if not works(CHECKS, Path(folder)):
             print("generic: nothing was run, since the compiler has no such checks")
             return 0
-        laid_out(FOLDER)
-        variables = {**os.environ, "POOLING_LEVELS": "generic", "LDFLAGS": f"-fsanitize={CHECKS}"}
-        subprocess.run([sys.executable, "setup.py", "build_ext", "--inplace"], cwd=FOLDER, env=variables, check=True)
-        variables |= {
-            "PYTHONPATH": str(FOLDER),
-            "PYTHONDONTWRITEBYTECODE": "1",
-            "UBSAN_OPTIONS": f"print_stacktrace=1:log_path={folder}/found",
-        }
-        command = [sys.executable, "-m", "pytest", "-q", "-p", "no:cacheprovider"]
-        if not asked:
-            asked = ["-n", "auto", "--dist", "loadfile", *(f"tests/test_{name}.py" for name in TESTS)]
-        status = subprocess.run([*command, *asked], cwd=FOLDER, env=variables, check=False).returncode
-        found = sorted(Path(folder).glob("found*"))
-        for report in found:
-            print(report.read_text(errors="replace")[:8000])
-        print(f"generic: {len(found)} processes found something; exit status of the tests {status}")
-    return 1 if found or status else 0
+    laid_out(FOLDER)
+    build(FOLDER, "generic", CHECKS)
+    return tested(FOLDER, {"UBSAN_OPTIONS": "print_stacktrace=1"}, asked, "generic")
 
 
 if __name__ == "__main__":

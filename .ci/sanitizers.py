@@ -18,6 +18,7 @@ import shutil
 import subprocess
 import sys
 import tempfile
+from collections.abc import Sequence
 from pathlib import Path
 
 ROOT = Path(__file__).resolve().parent.parent
@@ -94,6 +95,31 @@ def copied(tree: Path) -> None:
     setup.write_text(text.replace('"-O3"', flags))
 
 
+def tested(tree: Path, variables: dict[str, str], tests: Sequence[str], title: str) -> int:
+    """Run tests on the modules of a folder; return 1 where one fails, or a sanitizer writes that it found something."""
+    with tempfile.TemporaryDirectory() as folder:
+        told = f"log_path={folder}/found"
+        variables = {
+            **{name: f"{value}:{told}" if name.endswith("SAN_OPTIONS") else value for name, value in variables.items()},
+            "PYTHONPATH": str(tree),
+            "PYTHONDONTWRITEBYTECODE": "1",
+        }
+        command = [sys.executable, "-m", "pytest", "-q", "-p", "no:cacheprovider", "-n", "auto", "--dist", "loadfile"]
+        asked = tests or tuple(f"tests/test_{name}.py" for name in TESTS)
+        status = subprocess.run([*command, *asked], cwd=tree, env={**os.environ, **variables}, check=False).returncode
+        found = sorted(Path(folder).glob("found*"))
+        for report in found:
+            print(report.read_text(errors="replace")[:8000])
+        print(f"{title}: {len(found)} processes found something; exit status of the tests {status}")
+        return 1 if found or status else 0
+
+
+def build(tree: Path, level: str, checks: str) -> None:
+    """Compile the modules of a folder in place, with sanitizers."""
+    variables = {**os.environ, "POOLING_LEVELS": level, "LDFLAGS": f"-fsanitize={checks}"}
+    subprocess.run([sys.executable, "setup.py", "build_ext", "--inplace"], cwd=tree, env=variables, check=True)
+
+
 def kernels(*tests: str) -> int:
     """Run tests on kernels with sanitizers; return the exit status."""
     with tempfile.TemporaryDirectory() as folder:
@@ -102,28 +128,18 @@ def kernels(*tests: str) -> int:
             return 0
         tree = Path(folder, "tree")
         copied(tree)
+        build(tree, LEVEL, KERNELS)
         compiler = [*shlex.split(os.environ.get("CC", "cc"))]
         # The sanitizer has to be there before Python asks for memory.
         runtime = subprocess.run(
             [*compiler, "-print-file-name=libasan.so"], capture_output=True, text=True, check=True
         ).stdout.strip()
-        environment = {**os.environ, "POOLING_LEVELS": LEVEL, "LDFLAGS": f"-fsanitize={KERNELS}"}
-        subprocess.run([sys.executable, "setup.py", "build_ext", "--inplace"], cwd=tree, env=environment, check=True)
-        environment |= {
+        variables = {
             "LD_PRELOAD": runtime,
-            "PYTHONPATH": str(tree),
-            "PYTHONDONTWRITEBYTECODE": "1",
-            "ASAN_OPTIONS": f"detect_leaks=0:allocator_may_return_null=1:log_path={folder}/found",
-            "UBSAN_OPTIONS": f"print_stacktrace=1:log_path={folder}/found",
+            "ASAN_OPTIONS": "detect_leaks=0:allocator_may_return_null=1",
+            "UBSAN_OPTIONS": "print_stacktrace=1",
         }
-        asked = tests or tuple(f"tests/test_{name}.py" for name in TESTS)
-        command = [sys.executable, "-m", "pytest", "-q", "-p", "no:cacheprovider", "-n", "auto", "--dist", "loadfile"]
-        status = subprocess.run([*command, *asked], cwd=tree, env=environment, check=False).returncode
-        found = sorted(Path(folder).glob("found*"))
-        for report in found:
-            print(report.read_text(errors="replace")[:8000])
-        print(f"kernels: {len(found)} processes found something; exit status of the tests {status}")
-        return 1 if found or status else 0
+        return tested(tree, variables, tests, "kernels")
 
 
 if __name__ == "__main__":

@@ -25,7 +25,9 @@ from pathlib import Path
 
 import setuptools
 
-__all__ = ["CALLS", "build", "build_limited", "instructions", "main"]
+from . import tiny
+
+__all__ = ["build", "build_limited", "instructions", "main"]
 
 ROOT = Path(__file__).resolve().parent.parent
 INSTEAD = {
@@ -34,20 +36,7 @@ INSTEAD = {
     "pyx/c/lookup.h": [("#if PY_VERSION_HEX >= 0x030d0000", "#if 0")],
 }
 """What the limited API does not have, in each file, and what stands for it."""
-SETUP = """
-import numpy as np
-from pooling import avg_pool2d_backward, max_pool2d, max_pool2d_backward, set_num_threads
-set_num_threads(1)
-x = np.random.default_rng(0).standard_normal((1, 16, 8, 8), np.float32)
-g = np.ones((1, 16, 4, 4), np.float32)
-"""
-CALLS = {
-    "call": "max_pool2d(x, 2)",
-    "gradient of a maximum": "max_pool2d_backward(g, x, 2)",
-    "gradient of a mean": "avg_pool2d_backward(g, x, 2)",
-    "indices": "max_pool2d(x, 2, return_indices=True)",
-}
-"""The tiny calls of docs/benchmarks.md."""
+SETUP = f"{tiny.SETUP}pooling.set_num_threads(1)"
 COUNTED = """
 import gc, os
 gc.disable()
@@ -134,7 +123,7 @@ def variables(folder: Path) -> dict[str, str]:
 
 def instructions(folder: Path) -> list[float]:
     """Count the instructions of one warm call of each kind: 50 times, 100 times, and the difference."""
-    code = SETUP + COUNTED + "".join(ONE_COUNTED.replace("CALL", call) for call in CALLS.values())
+    code = SETUP + COUNTED + "".join(ONE_COUNTED.replace("CALL", call) for call in tiny.CALLS.values())
     with tempfile.TemporaryDirectory() as there:
         command = ["valgrind", "--tool=callgrind", "--dump-before=getsid", f"--callgrind-out-file={there}/counts"]
         subprocess.run(
@@ -145,7 +134,7 @@ def instructions(folder: Path) -> list[float]:
             (line,) = (line for line in path.read_text(errors="replace").splitlines() if line.startswith("totals:"))
             sums[int(path.suffix[1:])] = int(line.split()[1])
     # Dumps are numbered from 1. Each kind begins with what lies before its first mark; its calls are the next three.
-    return [(sums[4 * kind + 4] - sums[4 * kind + 3]) / 50 for kind in range(len(CALLS))]
+    return [(sums[4 * kind + 4] - sums[4 * kind + 3]) / 50 for kind in range(len(tiny.CALLS))]
 
 
 def seconds(folders: dict[str, Path], call: str, rounds: int) -> dict[str, list[float]]:
@@ -220,7 +209,7 @@ def main() -> int:
     print(f"Python {sys.version.split()[0]}, limited API of {arguments.api}\n")
     print("| | ordinary | limited API | ratio | ratio of times |\n|---|---|---|---|---|")
     counts = [instructions(folder) for folder in folders.values()]
-    for (name, call), here, there in zip(CALLS.items(), *counts, strict=True):
+    for (name, call), here, there in zip(tiny.CALLS.items(), *counts, strict=True):
         times = seconds(folders, call, arguments.rounds)
         ratio = quartiles(*times.values())
         print(f"| {name}, instructions | {here:.0f} | {there:.0f} | {there / here:.2f} | {ratio} |", flush=True)

@@ -20,6 +20,8 @@ from pooling.benchmark.cases import CASES, BenchmarkCase, per_axis
 from pooling.benchmark.worker import pooling_gradient, pooling_input, with_pooling
 from pooling.operators import OPERATORS
 
+from . import tiny
+
 __all__ = [
     "FIRST_CALLS",
     "MEMORY_CASES",
@@ -49,20 +51,11 @@ import pooling
 pooling.max_pool2d(x, 2)
 print(time.perf_counter() - begin)
 """
-TINY = """
+TINY = (
+    f"{tiny.SETUP}calls = {tiny.CALLS!r}"
+    + """
 import json, statistics, sys, timeit
-import numpy as np
-import pooling
-from pooling import avg_pool2d_backward, max_pool2d, max_pool2d_backward
 pooling.set_num_threads(int(sys.argv[1]))
-x = np.random.default_rng(0).standard_normal((1, 16, 8, 8), np.float32)
-g = np.ones((1, 16, 4, 4), np.float32)
-calls = {
-    "call": "max_pool2d(x, 2)",
-    "gradient of a maximum": "max_pool2d_backward(g, x, 2)",
-    "gradient of a mean": "avg_pool2d_backward(g, x, 2)",
-    "indices": "max_pool2d(x, 2, return_indices=True)",
-}
 found = {}
 for name, call in calls.items():
     timer = timeit.Timer(call, globals=globals())
@@ -70,6 +63,7 @@ for name, call in calls.items():
     found[name] = statistics.median(timer.repeat(15, 2000)) / 2000
 print(json.dumps(found))
 """
+)
 
 _MAP = (1, 64, 14, 14)
 _FRAME = (1, 1, 2160, 3840)
