@@ -8,21 +8,20 @@ from __future__ import annotations
 
 from collections.abc import Callable, Sequence
 from itertools import pairwise
-from typing import Any, Literal, overload
+from typing import Any, Literal, cast, overload
 
 import numpy as np
 
 from .annotations import AnyArray, Rounding
-from .arguments import flag
+from .arguments import flag, word
 from .errors import type_error, value_error
 from .extras import needing
-from .families.blocks import Edge, Reduction, prepared, result_dtype
+from .families.blocks import EDGES, Edge, Reduction, prepared, result_dtype, weights_of
 from .families.blocks import block_reduce as reduce_in_memory
 from .families.pyramids import pyramid as pyramid_in_memory
 from .families.pyramids import pyramid_factors
 from .geometry import block_count
-from .operators import BLOCK_REDUCTIONS
-from .signs import short_repr
+from .operators import BlockReduction
 from .workers import threads
 
 with needing("images", __name__):
@@ -188,6 +187,7 @@ def block_reduce(
     function = "dask.block_reduce"
     data = _checked(function, "array", array)
     wants_valid = flag(function, "return_valid", return_valid)
+    edge = cast(Edge, word(function, "edge", edge, EDGES))
     call = prepared(
         function,
         _stand_in(data),
@@ -200,7 +200,7 @@ def block_reduce(
         dtype=dtype,
         layout=layout,
     )
-    weighing = None if weights is None else _weights(function, call.reduction.name, weights, data)
+    weighing = None if weights is None else _weights(function, call.reduction, weights, data)
     kind = np.dtype(result_dtype(function, call.reduction, data.dtype, weighing is not None, dtype))
     if edge == "trim":
         kept = tuple(slice(0, count * size) for count, size in zip(call.outputs, call.sizes, strict=True))
@@ -226,19 +226,11 @@ def block_reduce(
     )
 
 
-def _weights(function: str, func: str, weights: Any, data: Any) -> Any:
+def _weights(function: str, reduction: BlockReduction, weights: Any, data: Any) -> Any:
     """Check weights as far as that needs no elements."""
-    if not BLOCK_REDUCTIONS[func].weighted:
-        taking = ", ".join(name for name, row in BLOCK_REDUCTIONS.items() if row.weighted)
-        raise value_error(function, f"func={short_repr(func)} takes no weights", f"leave them out, or use {taking}")
-    shape = weights.shape if isinstance(weights, dask.array.Array) else np.shape(weights)
-    if shape != data.shape:
-        raise value_error(
-            function,
-            f"weights has shape {shape}, the array {data.shape}",
-            "give one weight for each element, as by dask.array.broadcast_to",
-        )
-    return weights if isinstance(weights, dask.array.Array) else dask.array.from_array(weights, chunks=data.chunks)
+    lazy = isinstance(weights, dask.array.Array)
+    found = weights_of(function, reduction, _stand_in(weights) if lazy else weights, data.shape)
+    return weights if lazy else dask.array.from_array(found, chunks=data.chunks)
 
 
 def pyramid(
@@ -286,6 +278,7 @@ def pyramid(
     """
     function = "dask.pyramid"
     data = _checked(function, "array", array)
+    edge = cast(Edge, word(function, "edge", edge, EDGES))
     blocks = pyramid_factors(function, data.shape, factors, levels, axes, edge)
     from_level_before = not flag(function, "exact", exact)
     settings = {
@@ -312,7 +305,7 @@ def pyramid(
             whole,
             chunks=whole.chunks,
             meta=_SEVERAL,
-            settings={**settings, "factors": steps, "exact": exact},
+            settings={**settings, "factors": steps, "exact": not from_level_before},
         )
         for position, (block, call) in enumerate(zip(blocks[:together], calls, strict=False)):
             chunks = _smaller(whole.chunks, block)

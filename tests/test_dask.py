@@ -117,6 +117,9 @@ def test_weights():
     with pytest.raises(ValueError) as caught:
         block_reduce(lazy, 2, "mean", weights=weights[1:])
     assert str(caught.value).startswith("dask.block_reduce: weights has shape (10, 9), the array (11, 9)")
+    for words in (np.full(array.shape, "1"), da.full(array.shape, "1", chunks=4)):
+        with pytest.raises(TypeError, match=r"^dask\.block_reduce: weights "):
+            block_reduce(lazy, 2, "mean", weights=words)
 
 
 def test_masked_chunks_stay_masked():

@@ -267,6 +267,15 @@ def test_xarray() -> None:
     assert faults(("xarray.coarsen",), coarsen, {"data": data, "windows": {"x": 2}}, asked) == []
 
 
+def test_dask() -> None:
+    dask = pytest.importorskip("dask.array")
+    from pooling.dask import block_reduce, pyramid
+
+    array = dask.ones((8, 8), chunks=3, dtype=np.float32)
+    found = told("dask.block_reduce", block_reduce, {"array": array, "block_size": 2})
+    assert found + told("dask.pyramid", pyramid, {"array": array}) == []
+
+
 def test_zarr() -> None:
     pytest.importorskip("zarr")
     pytest.importorskip("tifffile")

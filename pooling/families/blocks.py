@@ -290,10 +290,8 @@ def outputs_of(function: str, shape: tuple[int, ...], sizes: tuple[int, ...], ed
     return tuple(found)
 
 
-def checked_weights(function: str, reduction: BlockReduction, weights: Any, shape: tuple[int, ...]) -> AnyArray | None:
-    """Return weights as float64."""
-    if weights is None:
-        return None
+def weights_of(function: str, reduction: BlockReduction, weights: Any, shape: tuple[int, ...]) -> AnyArray:
+    """Return weights as an array of the shape of what they weigh; its elements are not looked at."""
     if not reduction.weighted:
         taking = ", ".join(name for name, row in BLOCK_REDUCTIONS.items() if row.weighted)
         raise value_error(function, f"func={reduction.name!r} takes no weights", f"leave them out, or use {taking}")
@@ -306,6 +304,14 @@ def checked_weights(function: str, reduction: BlockReduction, weights: Any, shap
             f"weights has shape {found.shape}, the array {shape}",
             "give one weight for each element, as by numpy.broadcast_to",
         )
+    return found
+
+
+def checked_weights(function: str, reduction: BlockReduction, weights: Any, shape: tuple[int, ...]) -> AnyArray | None:
+    """Return weights as float64."""
+    if weights is None:
+        return None
+    found = weights_of(function, reduction, weights, shape)
     # Weights of one row that holds for all are one row here too.
     found = found[tuple(slice(0, 1) if step == 0 else slice(None) for step in found.strides)]
     if found.dtype != np.float64 or not found.dtype.isnative or not found.flags.aligned:
