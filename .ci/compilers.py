@@ -55,6 +55,8 @@ if sysconfig.get_platform().endswith("x86_64"):
 else:
     MODULES += [("pooling._kernels_generic", "kernels.pyx", "")]
 ZIG = "clang of ziglang"
+MATTERS = re.compile(r"\[-W([a-z]+-)?(uninitialized|array-bounds|stringop|overflow|overread)")
+"""Of these warnings, each is printed: where one is right, a result is wrong."""
 ASKED = """
 import json, aarch64, pooling
 from pooling import _core, dispatch
@@ -125,9 +127,8 @@ def refused(name: str, command: list[str], module: str, level: str, text: Path, 
     print(f"{'REFUSED' if wrong else 'ok':8}{said}: {module}: {warnings(answer.stderr)}", flush=True)
     if wrong:
         print(answer.stderr)
-    # The one kind of these warnings that could change a result.
     for line in lines:
-        if "uninitialized" in line and not wrong:
+        if MATTERS.search(line) and not wrong:
             print(f"        {line.removeprefix(str(text.parent))}")
     return wrong
 
