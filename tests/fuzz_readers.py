@@ -1,10 +1,11 @@
-"""Feed the readers of ONNX models, `.pt2` archives and JSON with what coverage leads to; they read or refuse it.
+"""Feed the readers of ONNX models, `.pt2` archives and data sets with what coverage leads to; they read or refuse it.
 
-Usage: python tests/fuzz_readers.py {onnx,pt2,program,json} FOLDER [options of libFuzzer, such as
--max_total_time=3600]. It needs atheris (``pip install atheris``). "program" is what an archive says of its program, in
-an archive that is otherwise whole: most damage to an archive is noticed by its checksums. FOLDER keeps what was found
-interesting, and is filled first with small models. What is neither read nor refused by the reader's own error ends the
-run with a traceback, and its bytes are written.
+Usage: python tests/fuzz_readers.py {onnx,pt2,program,json,csv} FOLDER [options of libFuzzer, such as
+-max_total_time=3600]. It needs atheris (``pip install atheris``), and for archives torch, which writes the first of
+them. "program" is what an archive says of its program, in an archive that is otherwise whole: most damage to an archive
+is noticed by its checksums. "json" and "csv" are files of objects, as ``pooling doctor --objects`` reads them. FOLDER
+keeps what was found interesting, and is filled first with small models. What is neither read nor refused by the
+reader's own error ends the run with a traceback, and its bytes are written.
 """
 
 from __future__ import annotations
@@ -15,8 +16,7 @@ import tempfile
 import warnings
 import zipfile
 from collections.abc import Callable, Iterator
-from contextlib import suppress
-from functools import cache
+from functools import cache, partial
 from pathlib import Path
 from typing import Any
 
@@ -24,7 +24,7 @@ import atheris
 
 with atheris.instrument_imports(include=["pooling"]):
     from pooling.doctor import read
-    from pooling.doctor.analysis import coco
+    from pooling.doctor.analysis.object_set import RESIZES, read_objects
     from pooling.doctor.network import NetworkError
     from pooling.doctor.network.readers import exported
     from pooling.validation.pooling_nodes import CannotRunError, read_pooling_nodes
@@ -66,10 +66,17 @@ def of_program(data: bytes) -> None:
     of_archive(changed.getvalue())
 
 
-def of_json(data: bytes) -> None:
-    """Read objects of a data set."""
-    with suppress(coco.MsgspecError, RecursionError, UnicodeDecodeError):
-        coco.instances(data)
+def of_objects(suffix: str, data: bytes) -> None:
+    """Read the objects of a data set."""
+    path = FILE.with_suffix(suffix)
+    path.write_bytes(data)
+    for resize in RESIZES:
+        try:
+            objects = read_objects(path, (48, 64), resize)
+        except ValueError as error:
+            assert str(error).startswith("examine: objects=")  # noqa: PT017
+        else:
+            assert 0 <= objects.share_of((8, 8), 1) <= 1
 
 
 def models() -> Iterator[bytes]:
@@ -112,16 +119,28 @@ def programs() -> Iterator[bytes]:
     yield from (archive.read(name) for name in archive.namelist() if name.endswith(PROGRAM))
 
 
-def annotations() -> Iterator[bytes]:
-    """Yield a data set."""
+def instances() -> Iterator[bytes]:
+    """Yield data sets as COCO writes them."""
     yield b'{"images": [{"id": 1, "width": 9, "height": 9}], "annotations": [{"image_id": 1, "bbox": [1, 2, 3, 4.5]}]}'
+    yield (
+        b'{"images": [{"id": "a", "width": 9, "height": 9}, {"id": "b", "width": 640.5, "height": 480}], "annotations":'
+        b'[{"image_id": "b", "bbox": [0, 0, 0, 4], "iscrowd": 1}, {"image_id": "a", "bbox": [1, 2, 1e3, 4]}]}'
+    )
+
+
+def tables() -> Iterator[bytes]:
+    """Yield tables of sizes."""
+    yield b"width,height\n3,4.5\n"
+    yield b"\xef\xbb\xbfimage_width;height;image_height;width;name\r\n640;4;480;3;a\r\n\r\n640;1e2;480;0;b\r\n"
+    yield b'3\t4\n"5"\t6\n'
 
 
 KINDS: dict[str, tuple[Callable[[bytes], None], Callable[[], Iterator[bytes]]]] = {
     "onnx": (of_onnx, models),
     "pt2": (of_archive, archives),
     "program": (of_program, programs),
-    "json": (of_json, annotations),
+    "json": (partial(of_objects, ".json"), instances),
+    "csv": (partial(of_objects, ".csv"), tables),
 }
 
 
