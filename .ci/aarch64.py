@@ -4,8 +4,10 @@ For Debian on x86-64. The interpreter and its headers are Debian's packages for 
 not installed; NumPy and what the tests need are wheels for aarch64. setup.py compiles, told by Python's own variables
 for cross-compilation which machine it is for; `qemu-aarch64-static` runs the result. What has to be installed,
 qemu-user-static and a cross-compiler, is installed for root, and named to others. An emulated processor is 10 to 30
-times slower, so that random tests make fewer examples. What emulation cannot show: speed, and the order in which a true
-processor's writes reach other threads.
+times slower. So the tests run on this machine, and each call that they make of an array function is made under the
+emulator as well, with the same arguments and to the same bytes (calls_twice.py); a few files run there as a whole, and
+random tests make fewer examples. What emulation cannot show: speed, and the order in which a true processor's writes
+reach other threads.
 
 That takes hours, and goes on where it was stopped: what was compared and which tests passed stands in
 build/aarch64/journal, as long as the package and the tests are the same.
@@ -39,8 +41,7 @@ from pathlib import Path
 from typing import Any
 
 from other_python import apt_of_its_own, debian_release, install_tools, install_wheels, say, wheel_by_setup
-from sanitizers import TESTS
-from wheel_tests import ROOT, environment, laid
+from wheel_tests import ARRAYS, ROOT, environment, laid
 
 FOLDER = ROOT / "build" / "aarch64"
 SYSROOT = FOLDER / "sysroot"
@@ -59,10 +60,13 @@ FIRST = (
     *("elementary", "accuracy", "leaves", "norms", "blurring", "regions", "unpooling", "fractional", "block_reduce"),
     *("levels", "gradients", "functional"),
 )
-"""Files of tests that say most about another processor; the rest of TESTS follows. The last two are the longest, and
-their calls are among those whose bytes are compared."""
+"""Files of tests that say most about another processor; the others of the array functions follow. The last two are the
+longest, and their calls are among those whose bytes are compared."""
 
-ORDER = (*FIRST, *(name for name in TESTS if name not in FIRST))
+EMULATED = ("elementary", "leaves", "levels", "threads", "calls_at_once")
+"""Files of tests that run under the emulator as a whole: they call loops by their address, programs and threads."""
+
+ORDER = (*FIRST, *(name for name in ARRAYS if name not in FIRST))
 PACKAGE = HOME / "lib" / VERSION / "site-packages" / "pooling"
 
 
@@ -354,16 +358,24 @@ def compared(here: Path, there: Path, number: int) -> int:
 # --- the tests --------------------------------------------------------------------------------------------------------
 
 
+CALLS = re.compile(r"(\d+) (made twice|made here alone|different)")
+"""What calls_twice.py says at its end."""
+
+
 def tested(name: str, clock: Clock) -> None:
     """Run one file of tests, as far as it has not passed before, and say how it went."""
     journal = begun(f"test_{name}", of_package(PACKAGE, name))
     if clock.is_over() or outcome_of(journal) == "passed":
         return
     begin = time.monotonic()
-    command = [str(PYTHON), "-m", "pytest", "-q", "-p", "no:cacheprovider", "-p", "journal", f"--journal={journal}"]
+    python = str(PYTHON) if name in EMULATED else sys.executable
+    command = [python, "-m", "pytest", "-q", "-p", "no:cacheprovider", "-p", "journal", f"--journal={journal}"]
+    command += [] if name in EMULATED else ["-p", "no:xdist", "-p", "calls_twice", f"--other={PYTHON}"]
     with (JOURNAL / f"test_{name}.log").open("w") as log:
         command += ["--hypothesis-profile=few", f"tests/test_{name}.py"]
         status = clock.wait(clock.run(command, env=variables(), stdout=log, stderr=log))
+    if calls := CALLS.findall((JOURNAL / f"test_{name}.log").read_text(errors="replace")):
+        write(journal, calls={how: int(number) for number, how in calls})
     # 5: everything has been done before.
     if status in (0, 1, 5):
         write(journal, finished=status)
@@ -376,6 +388,14 @@ def tested(name: str, clock: Clock) -> None:
 def outcomes_in(journal: Path) -> dict[str, dict[str, Any]]:
     """Return the last record of each test of a journal."""
     return {record["test"]: record for record in lines_of(journal) if "test" in record}
+
+
+def calls_in(journal: Path) -> Counter[str]:
+    """Return how many calls were made by both machines, or by one."""
+    counts: Counter[str] = Counter()
+    for record in lines_of(journal):
+        counts.update(record.get("calls", {}))
+    return counts
 
 
 def outcome_of(journal: Path) -> str:
@@ -392,7 +412,9 @@ def told(journal: Path) -> str:
     seconds = sum(record["seconds"] for record in records.values())
     numbers = ", ".join(f"{number} {outcome}" for outcome, number in sorted(counts.items())) or "nothing"
     failed = "".join(f"\n    FAILED {test}" for test, record in records.items() if record["outcome"] == "failed")
-    return f"{journal.stem}: {outcome_of(journal)}: {numbers} in {seconds:.0f} s of tests{failed}"
+    made = ", ".join(f"{number} {how}" for how, number in sorted(calls_in(journal).items()))
+    calls = f"; calls: {made}" if made else ""
+    return f"{journal.stem}: {outcome_of(journal)}: {numbers} in {seconds:.0f} s of tests{failed}{calls}"
 
 
 def report() -> None:
@@ -401,11 +423,14 @@ def report() -> None:
     if journals.keys() >= {"bytes-here", "bytes-aarch64"}:
         compared(journals["bytes-here"], journals["bytes-aarch64"], len(parts()))
     counts: Counter[str] = Counter()
+    calls: Counter[str] = Counter()
     for name in ORDER:
         if (path := journals.get(f"test_{name}")) is not None:
             say(told(path))
             counts.update(record["outcome"] for record in outcomes_in(path).values())
-    say(f"tests: {', '.join(f'{number} {outcome}' for outcome, number in sorted(counts.items()))}")
+            calls.update(calls_in(path))
+    for title, found in (("tests", counts), ("calls", calls)):
+        say(f"{title}: {', '.join(f'{number} {how}' for how, number in sorted(found.items()))}")
 
 
 def set_up() -> None:

@@ -4,13 +4,16 @@ Usage: python tests/fuzz_readers.py {onnx,pt2,program,json,csv} FOLDER [options 
 -max_total_time=3600]. It needs atheris (``pip install atheris``), and for archives torch, which writes the first of
 them. "program" is what an archive says of its program, in an archive that is otherwise whole: most damage to an archive
 is noticed by its checksums. "json" and "csv" are files of objects, as ``pooling doctor --objects`` reads them. FOLDER
-keeps what was found interesting, and is filled first with small models. What is neither read nor refused by the
+keeps what was found interesting, and is filled first with small models. Half of the changes to JSON are those of bytes,
+half exchange, copy and remove values of it, so that it stays JSON. What is neither read nor refused by the
 reader's own error ends the run with a traceback, and its bytes are written.
 """
 
 from __future__ import annotations
 
 import io
+import json
+import random
 import sys
 import tempfile
 import warnings
@@ -135,6 +138,51 @@ def tables() -> Iterator[bytes]:
     yield b'3\t4\n"5"\t6\n'
 
 
+ODD_JSON = (None, True, -1, 0, 1, 2**31, 2**63, -(2**64), 0.5, 1e308, "", "9" * 400, "as_int", [], [[]], {}, {"": {}})
+
+
+def places(value: Any) -> list[tuple[Any, Any]]:
+    """Return each list and object in a value of JSON, with each of its indices or keys."""
+    found = []
+    open_values = [value]
+    while open_values:
+        each = open_values.pop()
+        keys = each if isinstance(each, dict) else range(len(each)) if isinstance(each, list) else ()
+        for key in keys:
+            found.append((each, key))
+            open_values.append(each[key])
+    return found
+
+
+def changed_json(data: bytes, most: int, seed: int) -> bytes:
+    """Change some values of JSON, or bytes of it."""
+    drawn = random.Random(seed)
+    try:
+        value = json.loads(data)
+    except (ValueError, RecursionError):
+        value = None
+    if drawn.random() < 0.5 or not places(value):
+        mutated: bytes = atheris.Mutate(data, most)
+        return mutated
+    for _ in range(drawn.choice((1, 1, 2, 4))):
+        if not (found := places(value)):
+            break
+        where, key = drawn.choice(found)
+        what = drawn.randrange(5)
+        if what == 0:
+            where.pop(key)
+        elif what == 1 and isinstance(where, list):
+            where.insert(key, where[key])
+        elif what <= 2:
+            other, name = drawn.choice(found)
+            where[key] = json.loads(json.dumps(other[name]))
+        elif what == 3 and isinstance(where[key], (int, float)):
+            where[key] = where[key] + drawn.choice((-1, 1, 2, 1 << 40))
+        else:
+            where[key] = drawn.choice(ODD_JSON)
+    return json.dumps(value).encode()[:most]
+
+
 KINDS: dict[str, tuple[Callable[[bytes], None], Callable[[], Iterator[bytes]]]] = {
     "onnx": (of_onnx, models),
     "pt2": (of_archive, archives),
@@ -151,7 +199,8 @@ def main(kind: str, folder: str, *options: Any) -> None:
     Path(folder).mkdir(parents=True, exist_ok=True)
     for number, seed in enumerate(seeds()):
         Path(folder, f"seed{number}").write_bytes(seed)
-    atheris.Setup([sys.argv[0], *options, folder], target)
+    how = {"custom_mutator": changed_json} if kind in ("program", "json") else {}
+    atheris.Setup([sys.argv[0], *options, folder], target, **how)
     atheris.Fuzz()
 
 
