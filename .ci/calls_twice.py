@@ -277,7 +277,7 @@ class Other:
     def take(self) -> None:
         """Put functions that make calls twice in place of the public ones and of the entries of the kernels."""
         import pooling
-        from pooling import families, filters
+        from pooling import families, filters, layer
 
         whole = [
             importlib.import_module(f"{families.__name__}.{each.name}")
@@ -293,6 +293,12 @@ class Other:
             for name, value in list(vars(module).items()):
                 if isinstance(value, types.FunctionType) and value in replaced:
                     setattr(module, name, replaced[value])
+        # They look their functions up when they are defined.
+        classes = [layer.Layer]
+        for each in classes:
+            classes += each.__subclasses__()
+            if hasattr(each, "_pool"):
+                each._pool, each._backward = layer._functions(each.operator, each.dimensions)
         kernels = kernels_of()
         for name, value in list(vars(kernels).items()):
             if callable(value) and not isinstance(value, type) and not name.startswith("_"):
