@@ -11,6 +11,7 @@ reader's own error ends the run with a traceback, and its bytes are written.
 
 from __future__ import annotations
 
+import copy
 import io
 import json
 import random
@@ -172,14 +173,14 @@ def changed_json(data: bytes, most: int, seed: int) -> bytes:
         if what == 0:
             where.pop(key)
         elif what == 1 and isinstance(where, list):
-            where.insert(key, where[key])
+            where.insert(key, copy.deepcopy(where[key]))
         elif what <= 2:
             other, name = drawn.choice(found)
-            where[key] = json.loads(json.dumps(other[name]))
+            where[key] = copy.deepcopy(other[name])
         elif what == 3 and isinstance(where[key], (int, float)):
             where[key] = where[key] + drawn.choice((-1, 1, 2, 1 << 40))
         else:
-            where[key] = drawn.choice(ODD_JSON)
+            where[key] = copy.deepcopy(drawn.choice(ODD_JSON))
     return json.dumps(value).encode()[:most]
 
 
