@@ -713,8 +713,10 @@ def run(number: int, asked: list[str]) -> str | None:
         "PYTHONDONTWRITEBYTECODE": "1",
     }
     command = [sys.executable, "-m", "pytest", "-q", "-x", "-p", "no:cacheprovider", "-p", "no:xdist", *asked]
+    # Without an edit there is an end, however long it takes.
+    seconds = SECONDS if number else None
     try:
-        done = subprocess.run(command, cwd=TREE, env=environment, capture_output=True, text=True, timeout=SECONDS)
+        done = subprocess.run(command, cwd=TREE, env=environment, capture_output=True, text=True, timeout=seconds)
     except subprocess.TimeoutExpired:
         # On a busy machine that tells nothing.
         print(f"{number:3} no end within {SECONDS} s of {' '.join(asked)}", flush=True)
