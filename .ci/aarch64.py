@@ -459,12 +459,14 @@ def main() -> int:
     parser.add_argument("--minutes", type=float, default=0, help="stop behind so many")
     parser.add_argument("--report", action="store_true", help="sum up the journal, and run nothing")
     options = parser.parse_args()
+    clock = Clock(options.minutes)
+    if not options.report:
+        set_up()
+    # Not before it is there: Python remembers which folders are not.
     sys.path.insert(0, str(TREE))
     if options.report:
         report()
         return 0
-    clock = Clock(options.minutes)
-    set_up()
     for number in (signal.SIGINT, signal.SIGTERM):
         signal.signal(number, clock.stop)
     wrong = fused() + different(clock, options.jobs)
