@@ -13,7 +13,7 @@ from typing import Any, Literal, overload
 import numpy as np
 
 from .annotations import AnyArray, Rounding
-from .arguments import flag
+from .arguments import flag, names_checked
 from .errors import type_error, value_error
 from .extras import needing
 from .families.blocks import Edge, Reduction, prepared, result_dtype
@@ -141,6 +141,7 @@ def block_reduce(
 ) -> tuple[Any, Any]: ...
 
 
+@names_checked
 def block_reduce(
     array: Any,
     block_size: int | Sequence[int],
@@ -241,6 +242,7 @@ def _weights(function: str, func: str, weights: Any, data: Any) -> Any:
     return weights if isinstance(weights, dask.array.Array) else dask.array.from_array(weights, chunks=data.chunks)
 
 
+@names_checked
 def pyramid(
     array: Any,
     factors: int | Sequence[int] | Sequence[Sequence[int]] = 2,
