@@ -136,6 +136,16 @@ OTHER_NAMES = {
     **dict.fromkeys(("axis", "axes"), ("axes", "axis", "layout", "dimensions")),
     **dict.fromkeys(("output", "out", "dst"), ("out", "output")),
     **dict.fromkeys(("boxes", "regions"), ("rois",)),
+    **dict.fromkeys(("opset_version", "target_opset", "op_version"), ("opset",)),
+    **dict.fromkeys(
+        ("shape", "example_input", "example_inputs", "args", "dynamic_axes", "dynamic_shapes"),
+        ("input_shape", "shapes"),
+    ),
+    **dict.fromkeys(("f", "file", "filename", "fname", "output_path"), ("path",)),
+    **dict.fromkeys(("module", "network", "net"), ("source", "pool", "model", "models")),
+    **dict.fromkeys(("model", "model_path", "onnx_model"), ("model", "models", "source", "pool")),
+    **dict.fromkeys(("object", "target_object"), ("object_size",)),
+    **dict.fromkeys(("providers", "backend", "backends"), ("runtimes",)),
     **dict.fromkeys(("scale",), ("spatial_scale",)),
     **dict.fromkeys(("aligned", "align_corners"), ("coordinate_transformation_mode",)),
 }

@@ -591,7 +591,7 @@ def _constant(function: str, kind: str, cval: Any, dtype: np.dtype[Any], windows
 def _size_of(function: str, size: Any, footprint: Any, structure: Any) -> tuple[Any, Any]:
     """Return size and footprint of grey morphology, of whose structures only flat ones are known."""
     if size is not None and footprint is not None:
-        warnings.warn("ignoring size because footprint is set", UserWarning, stacklevel=3)
+        warnings.warn("ignoring size because footprint is set", UserWarning, stacklevel=4)
         size = None
     if structure is None:
         return size, footprint
@@ -666,7 +666,7 @@ def maximum_filter(
     array([3, 3, 3, 2, 2])
     """
     if size is not None and footprint is not None:
-        warnings.warn("ignoring size because footprint is set", UserWarning, stacklevel=2)
+        warnings.warn("ignoring size because footprint is set", UserWarning, stacklevel=3)
     return _extremes("maximum_filter", "maximum", input, size, footprint, output, mode, cval, origin, axes)
 
 
@@ -704,7 +704,7 @@ def minimum_filter(
     array([0, 1, 1, 1, 0])
     """
     if size is not None and footprint is not None:
-        warnings.warn("ignoring size because footprint is set", UserWarning, stacklevel=2)
+        warnings.warn("ignoring size because footprint is set", UserWarning, stacklevel=3)
     return _extremes("minimum_filter", "minimum", input, size, footprint, output, mode, cval, origin, axes)
 
 

@@ -12,7 +12,13 @@ import pytest
 import pooling
 from pooling import filters
 from pooling.arguments import OTHER_NAMES, misnamed
+from pooling.doctor import examine
 
+pytest.importorskip("onnx")
+from pooling.export import make_portable, save, to_onnx, to_onnx_backward
+from pooling.validation import validate
+
+POOL = pooling.MaxPool2d(2)
 IMAGE = np.arange(24.0).reshape(4, 6)
 MAPS = IMAGE.reshape(1, 1, 4, 6)
 
@@ -42,6 +48,15 @@ CALLS: dict[str, tuple[Callable[..., Any], dict[str, Any], str, str]] = {
     "MaxPool2d auto_pad": (pooling.MaxPool2d, {"kernel_size": 2}, "auto_pad", "padding"),
     "output_shape ksize": (pooling.output_shape, {"input_shape": (1, 1, 4)}, "ksize", "kernel_size"),
     "max_roi_pool pooled_shape": (pooling.max_roi_pool, {"input": MAPS}, "pooled_shape", "output_size"),
+    # torch.onnx
+    "to_onnx opset_version": (to_onnx, {"pool": POOL, "input_shape": (1, 1, 4, 4)}, "opset_version", "opset"),
+    "to_onnx dynamic_axes": (to_onnx, {"pool": POOL}, "dynamic_axes", "input_shape"),
+    "to_onnx_backward model": (to_onnx_backward, {}, "model", "pool"),
+    "save f": (save, {}, "f", "path"),
+    "make_portable onnx_model": (make_portable, {}, "onnx_model", "model"),
+    "examine model": (examine, {}, "model", "source"),
+    "examine object": (examine, {"source": "conv3x8"}, "object", "object_size"),
+    "validate runtime": (validate, {"models": "m.onnx"}, "runtime", "runtimes"),
     # A slip of the fingers
     "block_reduce blocksize": (pooling.block_reduce, {"array": IMAGE}, "blocksize", "block_size"),
     "blur_pool2d paddings": (pooling.blur_pool2d, {"input": MAPS}, "paddings", "padding"),
