@@ -75,7 +75,7 @@ def _parts(cases: Sequence[BenchmarkCase], chosen: Sequence[str], rounds: int, t
     """Divide cases by who races them."""
     installed = [name for name in chosen if LIBRARIES[name].installed and (name != SERIAL or threads > 1)]
     # Beside arrays of gigabytes there is no room for all the others.
-    ours = [name for name in installed if name in ("pooling", "floor")]
+    ours = [name for name in installed if name in ("pooling", "copy")]
     layers = [name for name in installed if name in RACED]
     names = {case.name for case in LAYERS}
     return [

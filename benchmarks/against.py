@@ -60,7 +60,7 @@ def compare(
 
 
 def main(command_line: Sequence[str] | None = None) -> int:
-    """Parse arguments, race, and print the rows in the order of their ratios."""
+    """Parse arguments, race, and print the cases in the order of their ratios."""
     parser = argparse.ArgumentParser(prog="python -m benchmarks.against", description=__doc__)
     parser.add_argument("folder", type=Path, help="a built checkout of another commit")
     parser.add_argument("--only", default="", metavar="TEXT", help="cases whose name holds TEXT")
@@ -84,7 +84,7 @@ def main(command_line: Sequence[str] | None = None) -> int:
             table.add_row(name, f"{mine * 1e6:,.1f}", f"{other * 1e6:,.1f}", f"{ratio:.2f}")
         console.print(table)
         slower = sum(ratio > SLOWER for _, _, ratio in found.values())
-        console.print(f"{slower} of {len(found)} rows are slower by more than 5 % here")
+        console.print(f"{slower} of {len(found)} cases are slower by more than 5 % here")
         if max(busy, load()) > QUIET:
             console.print("Other processes kept the machine busy: these times are no good.")
     return 0

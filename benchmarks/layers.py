@@ -1,7 +1,7 @@
 """Race geometries of the layers of a hundred real networks: ``python -m benchmarks.layers``.
 
 benchmarks/layers.json has them, drawn by `benchmarks.make_layers`: shapes, windows, types, layouts and batches that
-nobody tuned a kernel for. The rows that are behind a peer come first. They are a part of `python -m benchmarks` too.
+nobody tuned a kernel for. The cases that are behind a peer come first. They are a part of `python -m benchmarks` too.
 """
 
 from __future__ import annotations
@@ -26,14 +26,14 @@ from pooling.benchmark.worker import LIBRARIES
 __all__ = ["LAYERS", "RACED", "ROUNDS", "main", "summary"]
 
 FILE = Path(__file__).with_name("layers.json")
-RACED = ("pooling", "floor", "onnxruntime", "openvino", "torch", "torch channels_last")
+RACED = ("pooling", "copy", "onnxruntime", "openvino", "torch", "torch channels_last")
 ROUNDS = 3
 LAYERS = tuple(map(BenchmarkCase.from_json, json.loads(FILE.read_text(encoding="utf-8"))["cases"]))
 """The geometries."""
 
 
 def summary(results: Results, threads: int) -> str:
-    """Say how many rows are behind which peer, and how far ours is from the floor."""
+    """Say how many cases are behind which peer, and how far ours is from a copy."""
     raced = results.document["seconds"].get(str(threads), {})
     names = [name for name in raced if results.cases[name].group == LAYERS_GROUP]
     lines = []
@@ -41,15 +41,15 @@ def summary(results: Results, threads: int) -> str:
         leads = [lead for name in names if (lead := results.ratio(threads, name, peer, "pooling"))]
         if leads:
             behind = sum(lead < 1 for lead in leads)
-            lines.append(f"{peer}: behind in {behind} of {len(leads)} rows, mean {geometric_mean(leads):.2f}x")
-    floors = [ratio for name in names if (ratio := results.ratio(threads, name, "pooling", "floor"))]
-    if floors:
-        lines.append(f"by the floor: geometric mean {geometric_mean(floors):.2f}, worst {max(floors):.1f}")
+            lines.append(f"{peer}: behind in {behind} of {len(leads)} cases, mean {geometric_mean(leads):.2f}x")
+    copies = [ratio for name in names if (ratio := results.ratio(threads, name, "pooling", "copy"))]
+    if copies:
+        lines.append(f"by a copy: geometric mean {geometric_mean(copies):.2f}, worst {max(copies):.1f}")
     return "\n".join(lines)
 
 
 def main(command_line: Sequence[str] | None = None) -> int:
-    """Parse arguments, race, and print the rows in the order of our lead."""
+    """Parse arguments, race, and print the cases in the order of our lead."""
     parser = argparse.ArgumentParser(prog="python -m benchmarks.layers", description=__doc__)
     parser.add_argument("--only", default="", metavar="TEXT", help="cases whose name holds TEXT")
     parser.add_argument("--threads", type=int, action="append", help="number of threads; may be given several times")

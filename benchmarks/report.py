@@ -61,7 +61,7 @@ GROUPS = {
 }
 COLOURS = {
     "pooling": "#c1121f",
-    "floor": "#000000",
+    "copy": "#000000",
     "onnxruntime": "#1f77b4",
     "openvino": "#2ca02c",
     "torch": "#ff7f0e",
@@ -76,14 +76,14 @@ OTHERS = (
     "[filters.md](filters.md#time-and-memory)."
 )
 NOTES = """\
-- A row says what is pooled, and every library does all of it: same shape, dtype and values, checked before it is
+- A case says what is pooled, and every library does all of it: same shape, dtype and values, checked before it is
   timed (of indices the shape: conventions differ).
 - Times include the allocation of the result. `pooling out=` and `onnxruntime IO binding` write into memory that is
   there already, and are compared with each other.
-- `floor` copies the bytes that the row must move: input once, result once, indices and gradients likewise. It is a
+- `copy` copies the bytes that the case must move: input once, result once, indices and gradients likewise. It is a
   measure and no bound: a copy stores every byte that it reads, if only into a block that stays in the cache, and a
-  pooling only its result, so `pooling / floor` may be below 1; far above 1, work takes the time, and not memory.
-- `torch channels_last` has its data in that memory format, also in the rows of channels_first.
+  pooling only its result, so `pooling / copy` may be below 1; far above 1, work takes the time, and not memory.
+- `torch channels_last` has its data in that memory format, also in the cases of channels_first.
 - `pooling, 1 thread` takes turns with pooling on several threads, which should not be slower; a target
   below says where it is.
 - What has no function of its own in a library is what its users write in its place: blurs as a convolution of each
@@ -98,8 +98,8 @@ NOTES = """\
 
 
 COPIES = """\
-The last column is what a call would reach that takes just as long as the floor: leads beyond it would need the bytes to
-stay in the cache from call to call, and of the rows it leaves out no library can be far ahead.
+The last column is what a call would reach that takes just as long as a copy: leads beyond it would need the bytes to
+stay in the cache from call to call, and of the cases it leaves out no library can be far ahead.
 """
 MEMORY = """\
 Peak resident memory of a process during a call, beyond input and results; the table below has what was measured, and
@@ -172,7 +172,7 @@ def _headlines(results: Results, threads: int) -> list[str]:
 
 
 def _lead_text(results: Results, threads: int) -> str:
-    """Sentence about all forward rows."""
+    """Sentence about all forward cases."""
     leads = [
         lead
         for name, case in results.cases.items()
@@ -182,7 +182,7 @@ def _lead_text(results: Results, threads: int) -> str:
     ]
     if not leads:
         return ""
-    rows = "the one forward row" if len(leads) == 1 else f"all {len(leads)} forward rows"
+    rows = "the one forward case" if len(leads) == 1 else f"all {len(leads)} forward cases"
     return (
         f"Over {rows} with a peer, the fastest of the other libraries takes {geometric_mean(leads):.1f} times as long "
         f"(geometric mean; {min(leads):.2f} at least, {max(leads):.1f} at most)."
@@ -197,20 +197,20 @@ def readme_section(results: Results) -> str:
         ours = results.seconds(threads, name, "pooling")
         assert ours is not None
         peer = results.fastest_peer(threads, name)
-        floor = results.ratio(threads, name, "pooling", "floor")
+        copy = results.ratio(threads, name, "pooling", "copy")
         lead = results.lead(threads, name)
         theirs = (seconds_text(peer[1]), peer[0], f"{lead:.1f}") if peer and lead else ("", "", "")
-        rows.append([name, seconds_text(ours), *theirs, f"{floor:.1f}" if floor else ""])
-    head = ["case", "pooling", "fastest peer", "which is", "times as long", "pooling / floor"]
+        rows.append([name, seconds_text(ours), *theirs, f"{copy:.1f}" if copy else ""])
+    head = ["case", "pooling", "fastest peer", "which is", "times as long", "pooling / copy"]
     lines = ["## Speed", "", *_table(head, rows), ""]
     lines += [
-        f"{_threads_text(threads).capitalize()}, the result allocated; the floor is a copy of the bytes that must be "
+        f"{_threads_text(threads).capitalize()}, the result allocated; `copy` is a copy of the bytes that must be "
         f"moved. {_lead_text(results, threads)}".rstrip(),
         "",
         f"{_machine_text(results)}; {_versions_text(results)}. `make bench` repeats it, "
-        "and [all rows and targets](docs/benchmarks.md) are written from its result.",
+        "and [all cases and targets](docs/benchmarks.md) are written from its result.",
         "",
-        "![Times of pooling, of each other library and of the floor](docs/benchmarks.svg)",
+        "![Times of pooling, of each other library and of a copy of the bytes](docs/benchmarks.svg)",
     ]
     return "\n".join(lines) + "\n"
 
@@ -237,13 +237,13 @@ def _times(results: Results, threads: int, group: str) -> list[str]:
     rows = []
     for name in names:
         cells = [seconds_text(seconds) if (seconds := table[name].get(library)) else "–" for library in libraries]
-        lead, floor = results.lead(threads, name), results.ratio(threads, name, "pooling", "floor")
-        ratios = [f"{ratio:.2f}" if ratio else "" for ratio in (lead, floor)]
+        lead, copy = results.lead(threads, name), results.ratio(threads, name, "pooling", "copy")
+        ratios = [f"{ratio:.2f}" if ratio else "" for ratio in (lead, copy)]
         rows.append([name, *cells, *ratios, results.strategies(name)])
     return [
         f"{_threads_text(threads).capitalize()}:",
         "",
-        *_table(["case", *libraries, "fastest peer / pooling", "pooling / floor", "strategy"], rows),
+        *_table(["case", *libraries, "fastest peer / pooling", "pooling / copy", "strategy"], rows),
         "",
     ]
 
@@ -295,7 +295,7 @@ def page(results: Results) -> str:
         ]
     if document["absent"]:
         lines += [f"Not installed: {', '.join(document['absent'])}.", ""]
-    lines += ["![Times of pooling, of each other library and of the floor](benchmarks.svg)", ""]
+    lines += ["![Times of pooling, of each other library and of a copy of the bytes](benchmarks.svg)", ""]
     lines += [
         line
         for threads in results.threads
@@ -315,7 +315,7 @@ def page(results: Results) -> str:
 
 
 def _layers_text(results: Results) -> list[str]:
-    """What the rows are, and what follows from them."""
+    """What the cases are, and what follows from them."""
     drawn = json.loads(LAYERS_FILE.read_text(encoding="utf-8"))
     lines = [
         f"{len(drawn['cases'])} geometries of the {drawn['layers']} pooling layers of {len(drawn['networks'])} "
@@ -429,7 +429,7 @@ def _draw_headlines(axes: Axes, results: Results, threads: int, names: Sequence[
         style: dict[str, Any] = {"marker": "o", "s": 34, "alpha": 0.85, "zorder": 3}
         if library == "pooling":
             style = {"marker": "D", "s": 62, "zorder": 5}
-        elif library == "floor":
+        elif library == "copy":
             style = {"marker": "|", "s": 150, "linewidths": 2.5, "zorder": 4}
         axes.scatter(*zip(*points, strict=True), color=COLOURS[library], label=library, **style)
     axes.set_xscale("log")
@@ -444,7 +444,7 @@ def _draw_headlines(axes: Axes, results: Results, threads: int, names: Sequence[
 
 
 def _draw_sizes(axes: Axes, results: Results, threads: int, names: Sequence[str]) -> None:
-    for library, style in (("floor", "--"), ("pooling", "-")):
+    for library, style in (("copy", "--"), ("pooling", "-")):
         points = [
             (results.cases[name].moved[0] / 2**20, seconds * 1e3)
             for name in names
@@ -485,7 +485,7 @@ def write(results: Results, root: Path = ROOT) -> None:
 
 def _write_front_page(file: Path, section: str) -> None:
     """Put the figures of README's section into the sentence of the site's front page, where there is one."""
-    found = re.search(r"Over all (\d+) forward rows with a peer, .*? takes ([\d.]+) times as long", section)
+    found = re.search(r"Over all (\d+) forward cases with a peer, .*? takes ([\d.]+) times as long", section)
     if found is None or not file.exists():
         return
     sentence = r"Over \d+ cases the fastest of the other libraries takes [\d.]+ times as long"

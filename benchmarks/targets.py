@@ -27,17 +27,17 @@ class Target:
     what, unit : str
         What is measured, and in what.
     figures : callable
-        Takes results and a number of threads; returns a figure for each row it is about.
+        Takes results and a number of threads; returns a figure for each case it is about.
     at_least, at_most : float, or two, optional
         The bound; of two the first is that of one thread, and the second that of several.
     mean : bool
-        Whether the bound is on the geometric mean and not on every row.
+        Whether the bound is on the geometric mean and not on every case.
     share : float
-        Part of the rows that must meet the bound.
-    beyond_floor : float, optional
-        Only rows count that take more than so many times as long as the floor.
+        Part of the cases that must meet the bound.
+    beyond_copy : float, optional
+        Only cases count that take more than so many times as long as a copy.
     copied : bool
-        Whether the figure of a call that takes as long as the floor says something.
+        Whether the figure of a call that takes as long as a copy says something.
     """
 
     what: str
@@ -47,7 +47,7 @@ class Target:
     at_most: float | tuple[float, float] | None = None
     mean: bool = False
     share: float = 1.0
-    beyond_floor: float | None = None
+    beyond_copy: float | None = None
     copied: bool = False
 
     def limit(self, threads: int) -> float:
@@ -60,8 +60,8 @@ class Target:
         """The bound in words."""
         word = "at most" if self.at_least is None else "at least"
         text = f"{'geometric mean ' if self.mean else ''}{word} {self.limit(threads):g} {self.unit}"
-        text += f" in {self.share:.0%} of the rows" if self.share < 1 else ""
-        return text + (f" that are not within {self.beyond_floor:g} x of the floor" if self.beyond_floor else "")
+        text += f" in {self.share:.0%} of the cases" if self.share < 1 else ""
+        return text + (f" that are not within {self.beyond_copy:g} x of a copy" if self.beyond_copy else "")
 
     def meets(self, value: float, threads: int) -> bool:
         """Whether a figure keeps to the bound."""
@@ -70,9 +70,9 @@ class Target:
 
 @dataclass(frozen=True)
 class TargetResult:
-    """A target beside its figure; `met` is None where nothing was measured. `missed` are the rows that miss it.
+    """A target beside its figure; `met` is None where nothing was measured. `missed` are the cases that miss it.
 
-    `copy` is the figure of a call that would take as long as the floor, where the target is a lead over others.
+    `copy` is the figure of a call that would take as long as a copy, where the target is a lead over others.
     """
 
     target: Target
@@ -84,7 +84,7 @@ class TargetResult:
 
 
 def _ratios(above: str, below: str, select: Select) -> Callable[[Results, int], Figures]:
-    """Ratio of two columns, over the rows selected."""
+    """Ratio of two columns, over the cases selected."""
 
     def figures(results: Results, threads: int) -> Figures:
         rows = {
@@ -98,7 +98,7 @@ def _ratios(above: str, below: str, select: Select) -> Callable[[Results, int], 
 
 
 def _leads(select: Select) -> Callable[[Results, int], Figures]:
-    """Lead over the fastest peer, over the rows selected."""
+    """Lead over the fastest peer, over the cases selected."""
 
     def figures(results: Results, threads: int) -> Figures:
         rows = {name: results.lead(threads, name) for name, case in results.cases.items() if select(results, case)}
@@ -152,7 +152,7 @@ def _over_torch(results: Results, threads: int) -> Figures:
 
 
 def _by_another_row(results: Results, threads: int, others: dict[str, str]) -> Figures:
-    """Our time of rows by that of others; `others` names the other row of each."""
+    """Our time of cases by that of others; `others` names the other case of each."""
     figures = {}
     for name, other in others.items():
         above, below = (results.seconds(threads, row, "pooling") for row in (name, other))
@@ -223,27 +223,27 @@ def _quota(results: Results, threads: int) -> Figures:
 
 
 TARGETS = (
-    Target("forward, every row against its fastest peer", _leads(_forward), at_least=1, copied=True),
+    Target("forward, every case against its fastest peer", _leads(_forward), at_least=1, copied=True),
     Target(
         "forward, against the fastest peer",
         _leads(_forward),
         at_least=1.2,
         share=0.95,
-        beyond_floor=1.15,
+        beyond_copy=1.15,
         copied=True,
     ),
-    Target("forward, by the floor", _ratios("pooling", "floor", _forward), at_most=(1.4, 1.1), mean=True),
+    Target("forward, by a copy", _ratios("pooling", "copy", _forward), at_most=(1.4, 1.1), mean=True),
     Target(
-        "layers of 100 networks, every row against onnxruntime, openvino and torch",
+        "layers of 100 networks, every case against onnxruntime, openvino and torch",
         _leads(_layer),
         at_least=1,
         copied=True,
     ),
-    Target("layers of 100 networks, by the floor", _ratios("pooling", "floor", _layer), at_most=(2.0, 1.6), mean=True),
-    Target("backward and training, every row against torch's faster layout", _over_torch, at_least=1, copied=True),
+    Target("layers of 100 networks, by a copy", _ratios("pooling", "copy", _layer), at_most=(2.0, 1.6), mean=True),
+    Target("backward and training, every case against torch's faster layout", _over_torch, at_least=1, copied=True),
     Target("backward and training, against torch's faster layout", _over_torch, at_least=2.5, mean=True, copied=True),
     Target(
-        "indices of uint8, float16, bfloat16 and float32, every row against its fastest peer",
+        "indices of uint8, float16, bfloat16 and float32, every case against its fastest peer",
         _leads(_indices),
         at_least=1.5,
         copied=True,
@@ -263,7 +263,7 @@ TARGETS = (
     Target("31x31 by 3x3", _large_over_small, at_most=2.5),
     Target(
         "Lp, GeM, blurs, regions, fractional, unpooling, adaptive in 3-D, float64, large planes: "
-        "every row against its fastest peer",
+        "every case against its fastest peer",
         _leads(_family),
         at_least=1,
         copied=True,
@@ -277,7 +277,7 @@ TARGETS = (
     Target("tiny call with indices, in a process alone", _tiny("indices"), "µs", at_most=1.8),
     Target("first result after `import numpy`", _first_result, "ms", at_most=25),
     Target("views, by the same call of an array in one piece", _views, at_most=1.3),
-    Target("several threads by one, every row", _ratios("pooling", SERIAL, _any), at_most=1.03),
+    Target("several threads by one, every case", _ratios("pooling", SERIAL, _any), at_most=1.03),
     Target("threads used by default, by the processors of the container's quota", _quota, at_most=1),
 )
 """In the order of the page."""
@@ -288,13 +288,13 @@ def _number(value: float) -> str:
 
 
 def _counted(target: Target, results: Results, threads: int) -> Figures:
-    """Figures of the rows that the target is about."""
+    """Figures of the cases that the target is about."""
     figures = target.figures(results, threads)
-    if target.beyond_floor is None:
+    if target.beyond_copy is None:
         return figures
-    floors = {name: results.ratio(threads, name, "pooling", "floor") for name in figures}
+    copies = {name: results.ratio(threads, name, "pooling", "copy") for name in figures}
     return {
-        name: value for name, value in figures.items() if (floor := floors[name]) is None or floor > target.beyond_floor
+        name: value for name, value in figures.items() if (copy := copies[name]) is None or copy > target.beyond_copy
     }
 
 
@@ -304,29 +304,29 @@ def _found(target: Target, results: Results, threads: int) -> TargetResult:
         return TargetResult(target, bound, "not measured", None)
     figures = _counted(target, results, threads)
     if not figures:
-        return TargetResult(target, bound, "no row counts", True)
+        return TargetResult(target, bound, "no case counts", True)
     if target.mean:
         mean = geometric_mean(figures.values())
-        text = f"{_number(mean)} {target.unit} over {len(figures)} row{'s' * (len(figures) > 1)}"
+        text = f"{_number(mean)} {target.unit} over {len(figures)} case{'s' * (len(figures) > 1)}"
         return TargetResult(target, bound, text, target.meets(mean, threads))
     ordered = sorted(figures, key=figures.__getitem__, reverse=target.at_least is None)
     missed = tuple(name for name in ordered if not target.meets(figures[name], threads))
     text = f"{_number(figures[ordered[0]])} {target.unit}"
     if len(figures) > 1:
-        text += f" at worst ({ordered[0]}); {len(figures) - len(missed)} of {len(figures)} rows meet it"
-    # In whole rows, so that no rounding of the share decides.
+        text += f" at worst ({ordered[0]}); {len(figures) - len(missed)} of {len(figures)} cases meet it"
+    # In whole cases, so that no rounding of the share decides.
     met = len(missed) <= len(figures) - target.share * len(figures) + 1e-9
     return TargetResult(target, bound, text, met, missed)
 
 
 def _of_a_copy(target: Target, results: Results, threads: int) -> str:
-    """What a call that takes as long as the floor would reach."""
+    """What a call that takes as long as a copy would reach."""
     figures = target.figures(results.of_a_copy, threads) if target.copied else {}
     if not figures:
         return ""
     if target.mean:
         return f"{_number(geometric_mean(figures.values()))} {target.unit}"
-    return f"{sum(target.meets(value, threads) for value in figures.values())} of {len(figures)} rows"
+    return f"{sum(target.meets(value, threads) for value in figures.values())} of {len(figures)} cases"
 
 
 def findings(results: Results, threads: int) -> Iterator[TargetResult]:

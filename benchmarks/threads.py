@@ -1,9 +1,9 @@
 """Calls that two threads slow down: ``python -m benchmarks.threads [--small] [--sizes] [--seconds S] [NAME ...]``.
 
-Each row of the race is timed with one thread and with two in turns, in one process. One thread runs twice in each
-turn, so that what differs between its two times is noise. Printed are the rows that take more than 3 % longer with two
-threads than with one, by the fastest call and by the median, beyond the noise of both; ``--all`` prints every row.
-Names choose the rows that begin with them; ``--small`` those that move less than 4 MB, and ``--sizes`` adds each row
+Each case of the race is timed with one thread and with two in turns, in one process. One thread runs twice in each
+turn, so that what differs between its two times is noise. Printed are the cases that take more than 3 % longer with two
+threads than with one, by the fastest call and by the median, beyond the noise of both; ``--all`` prints every case.
+Names choose the cases that begin with them; ``--small`` those that move less than 4 MB, and ``--sizes`` adds each case
 with fewer maps, down to where calls run on one thread in any case: their times tell where thresholds should lie.
 """
 
@@ -26,9 +26,9 @@ __all__ = ["ALLOWED", "Pair", "compared", "main", "reduced"]
 ALLOWED = 0.03
 """What two threads may take longer than one."""
 SMALL = 4_000_000
-"""Bytes that a small row moves at most."""
+"""Bytes that a small case moves at most."""
 FEWEST = 32_000
-"""Bytes that a row with fewer maps moves at least."""
+"""Bytes that a case with fewer maps moves at least."""
 SAMPLE = 300e-6
 """Seconds of a sample: shorter calls are timed in groups."""
 LEAST_TURNS = 7
@@ -120,15 +120,15 @@ def _line(case: BenchmarkCase, pair: Pair) -> str:
 
 
 def main(arguments: Sequence[str] | None = None) -> int:
-    """Time the rows, print those that two threads slow down, and return how many there are, as 1 or 0."""
+    """Time the cases, print those that two threads slow down, and return how many there are, as 1 or 0."""
     parser = argparse.ArgumentParser(prog="python -m benchmarks.threads", description=__doc__)
     parser.add_argument("names", nargs="*", metavar="NAME")
-    parser.add_argument("--small", action="store_true", help="rows that move less than 4 MB only")
-    parser.add_argument("--sizes", action="store_true", help="each row with fewer maps as well")
-    parser.add_argument("--all", action="store_true", help="print every row")
-    parser.add_argument("--seconds", type=float, default=0.5, help="of each row")
+    parser.add_argument("--small", action="store_true", help="cases that move less than 4 MB only")
+    parser.add_argument("--sizes", action="store_true", help="each case with fewer maps as well")
+    parser.add_argument("--all", action="store_true", help="print every case")
+    parser.add_argument("--seconds", type=float, default=0.5, help="of each case")
     asked = parser.parse_args(arguments)
-    print("| row | shape | direction | moved | 1 thread | 2 by 1, least | median | noise of least | of median |")
+    print("| case | shape | direction | moved | 1 thread | 2 by 1, least | median | noise of least | of median |")
     print("|---|---|---|---|---|---|---|---|---|")
     slower = 0
     for case in _rows(asked.names, small=asked.small, sizes=asked.sizes):
@@ -140,7 +140,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
         slower += pair.slower
         if asked.all or pair.slower:
             print(_line(case, pair), flush=True)
-    print(f"\n{slower} rows take more than {100 * ALLOWED:.0f} % longer with two threads than with one.")
+    print(f"\n{slower} cases take more than {100 * ALLOWED:.0f} % longer with two threads than with one.")
     return int(slower > 0)
 
 

@@ -8,7 +8,6 @@ from __future__ import annotations
 
 import importlib
 import re
-import shutil
 import sys
 from inspect import getsourcelines
 from pathlib import Path
@@ -37,6 +36,7 @@ extensions = [
     "sphinx.ext.autosummary",
     "sphinx.ext.viewcode",
     "numpydoc",
+    "sphinx_copybutton",
     "sphinx_design",
     "sphinx_gallery.gen_gallery",
 ]
@@ -76,9 +76,14 @@ sphinx_gallery_conf = {
     "min_reported_time": 3600,  # seconds that a build took would differ from build to build
 }
 
+# What is copied can be pasted: lines behind a prompt, without it. Blocks that have none are copied whole.
+copybutton_prompt_text = r">>> |\.\.\. |\$ "
+copybutton_prompt_is_regexp = True
+
 html_theme = "pydata_sphinx_theme"
 html_title = "pooling"
 html_static_path = ["_static"]
+html_favicon = "_static/favicon.svg"
 html_css_files = ["site.css"]
 html_show_sphinx = False
 html_sidebars = {"index": []}
@@ -87,7 +92,6 @@ html_theme_options = {
     "navbar_align": "left",
     "header_links_before_dropdown": 6,
     "navigation_with_keys": False,
-    "show_prev_next": False,
     "show_toc_level": 2,
     "secondary_sidebar_items": {"**": ["page-toc"], "index": []},
     "footer_start": ["copyright"],
@@ -133,11 +137,13 @@ def link_page(app: Sphinx, doctree: nodes.document) -> None:
 
 
 def copy_page(app: Sphinx, error: Exception | None) -> None:
-    """Lay the interactive page beside the others."""
+    """Lay the interactive page beside the others, with a way back to them, which a file on a disk has not."""
     if error is None:
         target = Path(app.outdir, PAGE)
         target.parent.mkdir(exist_ok=True)
-        shutil.copyfile(FOLDER / PAGE, target)
+        above, title, below = (FOLDER / PAGE).read_text(encoding="utf-8").partition("<h1>")
+        back = '<p><a href="../index.html">Documentation of pooling</a></p>\n'
+        target.write_text(above + back + title + below, encoding="utf-8")
 
 
 def draw_flowcharts(app: Sphinx, doctree: nodes.document) -> None:

@@ -35,7 +35,7 @@ FAMILIES = {
 """Modules of `pooling._ON_DEMAND`, in the order of the reference."""
 
 MODULES = {
-    "filters": ("Sliding filters", ()),
+    "filters": ("Filters: functions", ()),
     "export": ("ONNX graphs", ("onnx",)),
     "onnx_models": ("ONNX nodes", ("onnx",)),
     "validation": ("Validation of runtimes", ("onnx",)),
@@ -76,6 +76,12 @@ class Page:
         if not callable(value):
             return "constant"
         return "gradient" if name.endswith("_backward") else "function"
+
+    def listed(self) -> str:
+        """Return the title and the names, without gradients and constants, as an entry of a list."""
+        shown = [name for kind in ("function", "layer", "class") for name in self.names if self.kind(name) == kind]
+        links = ", ".join(f":py:obj:`{name} <{self.module}.{name}>`" for name in shown)
+        return f":doc:`{self.name}`\n   {links}\n"
 
     def written(self) -> str:
         """Return the page."""
@@ -122,9 +128,13 @@ def written() -> dict[str, str]:
     made = {page.name: page.written() for page in pages()}
     names = "\n".join(f"   {name}" for name in made)
     title = "Functions and classes"
-    text = "Every public name, with its arguments, errors, source and an example."
-    toctree = f".. toctree::\n   :maxdepth: 1\n\n{names}\n"
-    return made | {"index": f"{title}\n{'=' * len(title)}\n\n{text}\n\n{toctree}"}
+    text = (
+        "Every public name, with its arguments, errors, source and an example. Gradients, whose names end in "
+        "``_backward``, are on the pages of their groups."
+    )
+    toctree = f".. toctree::\n   :hidden:\n\n{names}\n"
+    groups = "\n".join(page.listed() for page in pages())
+    return made | {"index": f"{title}\n{'=' * len(title)}\n\n{text}\n\n{groups}\n{toctree}"}
 
 
 def write() -> None:

@@ -12,7 +12,7 @@ import onnx
 from numpy.typing import DTypeLike
 
 from pooling.annotations import Sizes
-from pooling.arguments import flag
+from pooling.arguments import flag, names_checked
 from pooling.errors import type_error, value_error
 from pooling.layer import Layer
 from pooling.operators import OPERATORS
@@ -31,6 +31,7 @@ __all__ = ["backward_model", "to_onnx_backward"]
 RESULTS = ("grad_input", "grad_p")
 
 
+@names_checked
 def to_onnx_backward(
     pool: Layer,
     input_shape: Sequence[int | str],

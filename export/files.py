@@ -6,6 +6,7 @@ import os
 
 import onnx
 
+from pooling.arguments import names_checked
 from pooling.errors import type_error, value_error
 from pooling.files import write_whole
 from pooling.onnx_models.load import LARGEST_FILE
@@ -14,6 +15,7 @@ from pooling.tool_arguments import path_of
 __all__ = ["save"]
 
 
+@names_checked
 def save(model: onnx.ModelProto, path: str | os.PathLike[str]) -> None:
     """Write a model to a file: all of it, or nothing.
 

@@ -13,7 +13,7 @@ import onnx
 from numpy.typing import DTypeLike
 
 from pooling.annotations import Sizes
-from pooling.arguments import axis_names, flag, per_axis
+from pooling.arguments import axis_names, flag, names_checked, per_axis
 from pooling.calls import called
 from pooling.errors import value_error
 from pooling.families.fractional import FractionalCall
@@ -36,6 +36,7 @@ REGIONS = "regions"
 """Name of the number of regions, which is free at run time."""
 
 
+@names_checked
 def to_onnx(
     pool: Layer | Sequential,
     input_shape: Sequence[int | str],

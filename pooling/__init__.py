@@ -103,7 +103,9 @@ if not TYPE_CHECKING:  # to a type checker a module with __getattr__ has every n
         if name in _MODULES:
             return import_module(f"{__name__}.{name}")
         if name not in _MODULE_OF:
-            raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
+            # With these fields a traceback proposes the name that is nearest.
+            message = f"module {__name__!r} has no attribute {name!r}"
+            raise AttributeError(message, name=name, obj=sys.modules[__name__])
         value = globals()[name] = getattr(import_module(f"{__name__}.{_MODULE_OF[name]}"), name)
         return value
 

@@ -13,7 +13,7 @@ from typing import Any, Literal, cast, overload
 import numpy as np
 
 from .annotations import AnyArray, Rounding
-from .arguments import flag, word
+from .arguments import flag, names_checked, word
 from .errors import type_error, value_error
 from .extras import needing
 from .families.blocks import EDGES, Edge, Reduction, prepared, result_dtype, weights_of
@@ -140,6 +140,7 @@ def block_reduce(
 ) -> tuple[Any, Any]: ...
 
 
+@names_checked
 def block_reduce(
     array: Any,
     block_size: int | Sequence[int],
@@ -233,6 +234,7 @@ def _weights(function: str, reduction: BlockReduction, weights: Any, data: Any) 
     return weights if lazy else dask.array.from_array(found, chunks=data.chunks)
 
 
+@names_checked
 def pyramid(
     array: Any,
     factors: int | Sequence[int] | Sequence[Sequence[int]] = 2,

@@ -17,7 +17,7 @@ import numpy as np
 from numpy.typing import ArrayLike, DTypeLike, NDArray
 
 from .annotations import AnyArray, Rounding
-from .arguments import dtype_of, real, sequence, whole, word
+from .arguments import dtype_of, names_checked, real, sequence, whole, word
 from .arrays import as_array, dtype_name, in_default_mode, native
 from .errors import type_error, value_error
 from .families.extremes import max_pool1d, max_pool2d, max_pool3d, min_pool1d, min_pool2d, min_pool3d
@@ -591,7 +591,7 @@ def _constant(function: str, kind: str, cval: Any, dtype: np.dtype[Any], windows
 def _size_of(function: str, size: Any, footprint: Any, structure: Any) -> tuple[Any, Any]:
     """Return size and footprint of grey morphology, of whose structures only flat ones are known."""
     if size is not None and footprint is not None:
-        warnings.warn("ignoring size because footprint is set", UserWarning, stacklevel=3)
+        warnings.warn("ignoring size because footprint is set", UserWarning, stacklevel=4)
         size = None
     if structure is None:
         return size, footprint
@@ -607,6 +607,7 @@ def _size_of(function: str, size: Any, footprint: Any, structure: Any) -> tuple[
     return None, footprint
 
 
+@names_checked
 def maximum_filter(
     input: ArrayLike,
     size: Counts | None = None,
@@ -665,10 +666,11 @@ def maximum_filter(
     array([3, 3, 3, 2, 2])
     """
     if size is not None and footprint is not None:
-        warnings.warn("ignoring size because footprint is set", UserWarning, stacklevel=2)
+        warnings.warn("ignoring size because footprint is set", UserWarning, stacklevel=3)
     return _extremes("maximum_filter", "maximum", input, size, footprint, output, mode, cval, origin, axes)
 
 
+@names_checked
 def minimum_filter(
     input: ArrayLike,
     size: Counts | None = None,
@@ -702,10 +704,11 @@ def minimum_filter(
     array([0, 1, 1, 1, 0])
     """
     if size is not None and footprint is not None:
-        warnings.warn("ignoring size because footprint is set", UserWarning, stacklevel=2)
+        warnings.warn("ignoring size because footprint is set", UserWarning, stacklevel=3)
     return _extremes("minimum_filter", "minimum", input, size, footprint, output, mode, cval, origin, axes)
 
 
+@names_checked
 def maximum_filter1d(
     input: ArrayLike,
     size: int,
@@ -735,6 +738,7 @@ def maximum_filter1d(
     return _extremes("maximum_filter1d", "maximum", input, size, None, output, mode, cval, origin, (axis,))
 
 
+@names_checked
 def minimum_filter1d(
     input: ArrayLike,
     size: int,
@@ -811,6 +815,7 @@ def _dilated(
     return _extremes(function, "maximum", array, size, footprint, output, mode, cval, turned, filtered)
 
 
+@names_checked
 def grey_erosion(
     input: ArrayLike,
     size: Counts | None = None,
@@ -848,6 +853,7 @@ def grey_erosion(
     return _eroded("grey_erosion", input, size, footprint, output, mode, cval, origin, axes)
 
 
+@names_checked
 def grey_dilation(
     input: ArrayLike,
     size: Counts | None = None,
@@ -885,6 +891,7 @@ def grey_dilation(
     return _dilated("grey_dilation", input, size, footprint, output, mode, cval, origin, axes)
 
 
+@names_checked
 def grey_opening(
     input: ArrayLike,
     size: Counts | None = None,
@@ -924,6 +931,7 @@ def grey_opening(
     return _dilated(function, eroded, size, footprint, output, mode, cval, origin, axes)
 
 
+@names_checked
 def grey_closing(
     input: ArrayLike,
     size: Counts | None = None,
@@ -1192,6 +1200,7 @@ def _holds(dtype: np.dtype[Any], number: float) -> bool:
     return math.isfinite(number) and number == int(number) and np.iinfo(dtype).min <= number <= np.iinfo(dtype).max
 
 
+@names_checked
 def uniform_filter(
     input: ArrayLike,
     size: Counts = 3,
@@ -1246,6 +1255,7 @@ def uniform_filter(
     return _means("uniform_filter", input, size, output, mode, cval, origin, axes, rounding)
 
 
+@names_checked
 def uniform_filter1d(
     input: ArrayLike,
     size: int,

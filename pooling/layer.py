@@ -15,7 +15,7 @@ from numpy.typing import ArrayLike, NDArray
 
 from . import geometry
 from .annotations import AnyArray
-from .arguments import nearest_word, per_axis_shape, plain
+from .arguments import misnamed, per_axis_shape, plain
 from .arrays import as_array
 from .errors import Place, recast, type_error, value_error
 from .geometry import Axis
@@ -74,10 +74,10 @@ def _taking(known: Signature, make: Callable[..., None]) -> Callable[..., None]:
         try:
             bound = known.bind(self, *arguments, **keywords)
         except TypeError as error:
-            unknown = next((name for name in keywords if name not in known.parameters), "")
-            nearest = nearest_word(unknown, list(known.parameters)[1:])
-            meant = f"do you mean {nearest}?" if nearest else ""
-            raise type_error(type(self).__name__, str(error), meant) from error
+            unknown = next((name for name in keywords if name not in known.parameters), None)
+            if unknown is None:
+                raise type_error(type(self).__name__, str(error)) from error
+            raise misnamed(type(self).__name__, unknown, list(known.parameters)[1:]) from error
         bound.apply_defaults()
         self.arguments = {name: value for name, value in bound.arguments.items() if name != "self"}
         make(self, *arguments, **keywords)

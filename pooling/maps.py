@@ -13,7 +13,7 @@ import numpy as np
 from numpy.typing import ArrayLike
 
 from .annotations import AnyArray
-from .arguments import INT64_MAX, axis_names, per_axis_shape, sequence, word
+from .arguments import INT64_MAX, axis_names, names_checked, per_axis_shape, sequence, word
 from .arrays import as_array
 from .errors import refused, type_error, value_error
 from .geometry import Axis, pool_axes
@@ -278,6 +278,7 @@ def warn_of_colours(sentence: str, array: AnyArray) -> None:
     warnings.warn(sentence, LayoutWarning, stacklevel=level)
 
 
+@names_checked
 def output_shape(
     input_shape: Sequence[int],
     kernel_size: Any,

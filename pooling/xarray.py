@@ -8,7 +8,7 @@ from typing import Any, TypeVar
 import numpy as np
 
 from .annotations import Rounding
-from .arguments import nearest_word, whole, word
+from .arguments import names_checked, nearest_word, whole, word
 from .errors import Place, recast, rename, type_error, value_error
 from .extras import needing
 from .families.blocks import Edge, Reduction, reduction_named
@@ -26,6 +26,7 @@ Data = TypeVar("Data", bound="xarray.DataArray | xarray.Dataset")
 FUNCTION = "xarray.coarsen"
 
 
+@names_checked
 def coarsen(
     data: Data,
     windows: Mapping[Hashable, int],

@@ -28,7 +28,7 @@ import numpy as np
 
 from ._version import __version__
 from .annotations import AnyArray, Rounding
-from .arguments import flag, plain, real, sequence, whole, whole_between, word
+from .arguments import flag, names_checked, plain, real, sequence, whole, whole_between, word
 from .arrays import dtype_name
 from .errors import refused, type_error, value_error
 from .extras import needing
@@ -929,6 +929,7 @@ def _put_in_place(draft: Path, target: Path) -> None:
         shutil.rmtree(old)
 
 
+@names_checked
 def write_multiscales(
     source: Any,
     store: str | os.PathLike[str],

@@ -105,13 +105,13 @@ def test_nothing_larger_than_the_limit_is_drawn() -> None:
 
 def test_the_summary_counts_rows_behind_each_peer() -> None:
     document = canned()
-    rows = {case.name: {"pooling": 2.0, "floor": 1.0, "torch": 4.0, "openvino": 2.0} for case in LAYERS[:10]}
+    rows = {case.name: {"pooling": 2.0, "copy": 1.0, "torch": 4.0, "openvino": 2.0} for case in LAYERS[:10]}
     rows[LAYERS[0].name]["torch"] = 1.0
-    document["seconds"] = {"2": rows | {"audio 1-D": {"pooling": 1.0, "floor": 1.0, "torch": 0.1}}}
+    document["seconds"] = {"2": rows | {"audio 1-D": {"pooling": 1.0, "copy": 1.0, "torch": 0.1}}}
     lines = summary(Results(document), 2).splitlines()
-    assert lines[0] == "openvino: behind in 0 of 10 rows, mean 1.00x"
-    assert lines[1].startswith("torch: behind in 1 of 10 rows, mean 1.74x")
-    assert lines[2] == "by the floor: geometric mean 2.00, worst 2.0"
+    assert lines[0] == "openvino: behind in 0 of 10 cases, mean 1.00x"
+    assert lines[1].startswith("torch: behind in 1 of 10 cases, mean 1.74x")
+    assert lines[2] == "by a copy: geometric mean 2.00, worst 2.0"
     assert summary(Results(document), 1) == ""
 
 

@@ -22,14 +22,14 @@ def found(document: dict[str, Any], threads: int = 2) -> dict[str, TargetResult]
 
 
 def document_of(rows: dict[str, dict[str, float | None]], threads: int = 2) -> dict[str, Any]:
-    """Return a race in which only these rows were run."""
+    """Return a race in which only these cases were run."""
     document = canned()
     document["seconds"] = {str(threads): rows}
     return document
 
 
-def row(ours: float, floor: float = 1.0, **others: float) -> dict[str, float | None]:
-    return {"pooling": ours, "floor": floor, **others}
+def row(ours: float, copy: float = 1.0, **others: float) -> dict[str, float | None]:
+    return {"pooling": ours, "copy": copy, **others}
 
 
 def test_there_is_a_target_for_every_line() -> None:
@@ -46,7 +46,7 @@ def test_every_target_is_measured_but_what_the_race_lacked() -> None:
     assert unknown == {
         "uint8 images: halving RGB, 15x15 minimum and maximum, against OpenCV",
         "31x31 and 101x101, maximum and mean, against OpenCV",
-        "several threads by one, every row",
+        "several threads by one, every case",
         "threads used by default, by the processors of the container's quota",
     }
     assert all(results[what].figure == "not measured" for what in unknown)
@@ -55,31 +55,31 @@ def test_every_target_is_measured_but_what_the_race_lacked() -> None:
 def test_a_row_behind_its_fastest_peer_misses() -> None:
     rows: dict[str, dict[str, float | None]] = {name: row(1.0, torch=2.0) for name in ROWS[:30]}
     rows[ROWS[3]] = row(1.0, torch=3.0, OpenCV=0.99)
-    every = found(document_of(rows))["forward, every row against its fastest peer"]
+    every = found(document_of(rows))["forward, every case against its fastest peer"]
     assert (every.met, every.missed) == (False, (ROWS[3],))
-    assert every.figure == f"0.99 x at worst ({ROWS[3]}); 29 of 30 rows meet it"
+    assert every.figure == f"0.99 x at worst ({ROWS[3]}); 29 of 30 cases meet it"
     rows[ROWS[3]] = row(1.0, torch=3.0, OpenCV=1.0)
-    assert found(document_of(rows))["forward, every row against its fastest peer"].met is True
+    assert found(document_of(rows))["forward, every case against its fastest peer"].met is True
 
 
 @pytest.mark.parametrize(("behind", "met"), [(1, True), (2, False)])
 def test_one_row_of_twenty_may_be_less_than_a_fifth_ahead(behind: int, met: bool) -> None:
     rows: dict[str, dict[str, float | None]] = {name: row(2.0, torch=4.0) for name in ROWS[:20]}
     rows |= {name: row(2.0, torch=2.39) for name in ROWS[:behind]}
-    # Near the floor a row does not count, however far behind.
+    # Near the copy a case does not count, however far behind.
     rows |= {name: row(1.15, torch=0.1) for name in ROWS[20:25]}
     ahead = found(document_of(rows))["forward, against the fastest peer"]
     assert ahead.met is met
     assert set(ahead.missed) == set(ROWS[:behind])
-    assert f"{20 - behind} of 20 rows meet it" in ahead.figure
-    assert ahead.bound == "at least 1.2 x in 95% of the rows that are not within 1.15 x of the floor"
+    assert f"{20 - behind} of 20 cases meet it" in ahead.figure
+    assert ahead.bound == "at least 1.2 x in 95% of the cases that are not within 1.15 x of a copy"
 
 
 @pytest.mark.parametrize(
     ("what", "name", "one", "several"),
-    [("forward, by the floor", ROWS[0], 1.4, 1.1), ("layers of 100 networks, by the floor", "layer", 2.0, 1.6)],
+    [("forward, by a copy", ROWS[0], 1.4, 1.1), ("layers of 100 networks, by a copy", "layer", 2.0, 1.6)],
 )
-def test_one_thread_may_be_further_from_the_floor(what: str, name: str, one: float, several: float) -> None:
+def test_one_thread_may_be_further_from_the_copy(what: str, name: str, one: float, several: float) -> None:
     if name == "layer":
         cases = canned()["cases"]
         name = next(each for each, fields in cases.items() if fields["group"] == LAYERS_GROUP)
@@ -95,17 +95,17 @@ def test_layers_are_held_against_their_own_targets_alone() -> None:
     name = next(each for each, fields in document["cases"].items() if fields["group"] == LAYERS_GROUP)
     document["seconds"]["2"][name] = row(2.0, onnxruntime=1.9)
     results = found(document)
-    layers = results["layers of 100 networks, every row against onnxruntime, openvino and torch"]
+    layers = results["layers of 100 networks, every case against onnxruntime, openvino and torch"]
     assert layers.missed == (name,)
-    assert results["forward, every row against its fastest peer"].missed == ()
+    assert results["forward, every case against its fastest peer"].missed == ()
 
 
 def test_gradients_are_held_against_the_faster_layout_of_torch() -> None:
     name = "ResNet stem, batch 1, backward"
-    rows = {name: {"pooling": 1.0, "floor": 1.0, "torch": 3.0, "torch channels_last": 0.5}}
+    rows = {name: {"pooling": 1.0, "copy": 1.0, "torch": 3.0, "torch channels_last": 0.5}}
     results = found(document_of(rows))  # type: ignore[arg-type]
-    assert results["backward and training, every row against torch's faster layout"].missed == (name,)
-    assert results["backward and training, against torch's faster layout"].figure == "0.50 x over 1 row"
+    assert results["backward and training, every case against torch's faster layout"].missed == (name,)
+    assert results["backward and training, against torch's faster layout"].figure == "0.50 x over 1 case"
 
 
 def test_rows_are_held_against_rows() -> None:
@@ -125,7 +125,7 @@ def test_rows_are_held_against_rows() -> None:
     assert results["Lp with p = 2 by the mean"].missed == ("Lp p=2, 3x3 s2",)
     views = results["views, by the same call of an array in one piece"]
     assert views.missed == ("3x3 average, every second column",)
-    assert "1 of 2 rows" in views.figure
+    assert "1 of 2 cases" in views.figure
 
 
 def test_every_row_that_others_are_compared_with_is_there() -> None:
@@ -137,12 +137,12 @@ def test_every_row_that_others_are_compared_with_is_there() -> None:
         "views, by the same call of an array in one piece": 8,
     }
     for what, rows in wanted.items():
-        assert results[what].figure.endswith(f"{rows} of {rows} rows meet it"), what
+        assert results[what].figure.endswith(f"{rows} of {rows} cases meet it"), what
 
 
 def test_several_threads_are_no_slower_than_one() -> None:
     rows = {ROWS[0]: {"pooling": 1.03, SERIAL: 1.0}, ROWS[1]: {"pooling": 1.04, SERIAL: 1.0}}
-    assert found(document_of(rows))["several threads by one, every row"].missed == (ROWS[1],)  # type: ignore[arg-type]
+    assert found(document_of(rows))["several threads by one, every case"].missed == (ROWS[1],)  # type: ignore[arg-type]
 
 
 def test_what_fresh_processes_measured_is_held_against_its_bounds() -> None:
@@ -167,14 +167,14 @@ def test_what_fresh_processes_measured_is_held_against_its_bounds() -> None:
 def test_a_copy_of_the_bytes_has_a_figure_where_it_says_something() -> None:
     rows = {ROWS[0]: row(2.0, torch=3.0), ROWS[1]: row(2.0, torch=0.5)}
     results = found(document_of(rows))
-    assert results["forward, every row against its fastest peer"].copy == "1 of 2 rows"
-    assert results["forward, by the floor"].copy == ""
+    assert results["forward, every case against its fastest peer"].copy == "1 of 2 cases"
+    assert results["forward, by a copy"].copy == ""
 
 
 def test_a_target_without_rows_that_count_is_met() -> None:
     rows = {ROWS[0]: row(1.0, torch=1.1)}
     result = found(document_of(rows))["forward, against the fastest peer"]
-    assert (result.met, result.figure) == (True, "no row counts")
+    assert (result.met, result.figure) == (True, "no case counts")
 
 
 def test_bounds_in_words() -> None:

@@ -67,4 +67,4 @@ def test_the_command_prints_what_is_slower(monkeypatch: pytest.MonkeyPatch, caps
     assert main([name]) == 1
     printed = capsys.readouterr().out
     assert name in printed
-    assert "1 rows take more than 3 % longer" in printed
+    assert "1 cases take more than 3 % longer" in printed

@@ -114,11 +114,11 @@ def test_a_library_that_does_something_else_is_not_raced(monkeypatch: pytest.Mon
 
 
 @pytest.mark.parametrize("direction", ["forward", "backward"])
-def test_the_floor_moves_the_bytes_of_the_case(direction: str) -> None:
+def test_the_copy_moves_the_bytes_of_the_case(direction: str) -> None:
     case = replace(TINY, shape=(1, 16, 64, 64), direction=direction)
     read, written = case.moved
     for threads in (1, 2):
-        result = worker.with_floor(case, threads)()
+        result = worker.with_copy(case, threads)()
         assert result.nbytes == written
         both = min(read, written)
         assert np.array_equal(result[:both], np.resize(np.arange(251, dtype=np.uint8), both))
@@ -126,10 +126,8 @@ def test_the_floor_moves_the_bytes_of_the_case(direction: str) -> None:
 
 
 def test_parser() -> None:
-    arguments = command.parser().parse_args(
-        ["--threads", "1", "--threads", "2", "--only", "tiny", "--library", "floor"]
-    )
-    assert (arguments.threads, arguments.only, arguments.rounds, arguments.library) == ([1, 2], "tiny", 5, ["floor"])
+    arguments = command.parser().parse_args(["--threads", "1", "--threads", "2", "--only", "tiny", "--library", "copy"])
+    assert (arguments.threads, arguments.only, arguments.rounds, arguments.library) == ([1, 2], "tiny", 5, ["copy"])
     assert arguments.json is None
 
 
@@ -238,7 +236,7 @@ def test_report_of_a_race(tmp_path: Path) -> None:
     assert "| mean 2x2, small | 60.0 µs | 20.0 µs |\n" in page
     assert "| indices | 1.70 µs |\n" in page
     assert b"Abacus 9" in (tmp_path / "docs" / "benchmarks.svg").read_bytes()
-    figures = re.search(r"Over all (\d+) forward rows with a peer, the .*? takes ([\d.]+) times as long", text)
+    figures = re.search(r"Over all (\d+) forward cases with a peer, the .*? takes ([\d.]+) times as long", text)
     assert figures is not None
     assert front.read_text(encoding="utf-8") == (
         f"Over {figures[1]} cases the fastest of the other libraries takes {figures[2]} times as long (mean).\n"
@@ -274,12 +272,12 @@ def test_pooling_bench_runs_from_anywhere(
     chosen = ["--only", "tiny", "--library", "numpy", "--rounds", "1", "--threads", "1"]
     assert cli.main(["bench", *chosen, "--json", "race.json"]) == 0
     lines = capsys.readouterr().out.splitlines()
-    assert lines[0].split() == ["case", "pooling", "NumPy", "by", "the", "floor", "strategy"]
+    assert lines[0].split() == ["case", "pooling", "NumPy", "by", "a", "copy", "strategy"]
     assert lines[1].startswith(TINY.name)
     assert lines[2].startswith("geometric mean")
     assert lines[-1] == "written to race.json"
     document = json.loads(Path("race.json").read_text(encoding="utf-8"))
-    assert list(document["seconds"]["1"][TINY.name]) == ["pooling", "floor", "NumPy"]
+    assert list(document["seconds"]["1"][TINY.name]) == ["pooling", "copy", "NumPy"]
     assert document.keys() == canned().keys() - {"import_seconds", "first_result", "first_calls", "tiny"}
 
 

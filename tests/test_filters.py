@@ -645,10 +645,14 @@ def test_what_is_no_array_of_numbers_is_refused():
     assert str(caught.value) == "maximum_filter: output is read-only; give an array that can be written to"
 
 
-def test_a_footprint_goes_before_size():
-    with pytest.warns(UserWarning, match="ignoring size because footprint is set"):
-        result = filters.maximum_filter([1, 5, 2], 3, footprint=[1])
+@pytest.mark.parametrize(
+    "name", ["maximum_filter", "minimum_filter", "grey_erosion", "grey_dilation", "grey_opening", "grey_closing"]
+)
+def test_a_footprint_goes_before_size(name):
+    with pytest.warns(UserWarning, match="ignoring size because footprint is set") as warned:
+        result = getattr(filters, name)([1, 5, 2], 3, footprint=[1])
     np.testing.assert_array_equal(result, [1, 5, 2])
+    assert [each.filename for each in warned] == [__file__]  # where the call is, not where the warning is made
 
 
 @pytest.mark.parametrize("name", ["dask", "xarray", "zarr"])

@@ -325,7 +325,8 @@ def test_a_layer_that_cannot_be_made_says_its_own_name_and_what_was_meant(name: 
         )
     with pytest.raises(TypeError) as error:
         kind(**good, something_else=1)
-    assert str(error.value) == f"{name}: got an unexpected keyword argument 'something_else'"
+    listed = f"its arguments are {', '.join(parameters)}" if parameters else "it takes no arguments"
+    assert str(error.value) == f"{name}: got an unexpected keyword argument 'something_else'; {listed}"
     if needed:
         with pytest.raises(TypeError) as error:
             kind()

@@ -1,4 +1,4 @@
-"""The operator table keeps its word: every row has its functions, twins, dtypes, ONNX operators, layers and page."""
+"""The operator table keeps its word: every row has functions, references, dtypes, ONNX operators, layers, a page."""
 
 from __future__ import annotations
 
@@ -32,7 +32,7 @@ FORWARD_ONLY = {"return_indices", "rounding", "rng"}
 
 
 def missing_functions(operator: Operator) -> list[str]:
-    """List the public functions that are missing, and those without a twin in the reference."""
+    """List the public functions that are missing, and those that `pooling.reference` lacks."""
     return [
         f"{place.__name__}.{function}"
         for name in operator.functions
@@ -43,7 +43,7 @@ def missing_functions(operator: Operator) -> list[str]:
 
 
 def differing_arguments(operator: Operator) -> list[str]:
-    """List the arguments of a twin that its function lacks, or that have another default there.
+    """List the arguments of a reference implementation that its function lacks, or that have another default there.
 
     A function may have more, if they must be named.
     """
@@ -93,12 +93,12 @@ def missing_layers(operator: Operator) -> list[str]:
 
 
 @pytest.mark.parametrize("name", OPERATORS)
-def test_every_function_exists_and_has_a_twin(name: str) -> None:
+def test_every_function_exists_and_has_a_reference(name: str) -> None:
     assert missing_functions(OPERATORS[name]) == []
 
 
 @pytest.mark.parametrize("name", OPERATORS)
-def test_every_function_takes_what_its_twin_takes(name: str) -> None:
+def test_every_function_takes_what_its_reference_takes(name: str) -> None:
     assert differing_arguments(OPERATORS[name]) == []
 
 
@@ -156,7 +156,7 @@ def test_a_row_that_lacks_something_is_found_out() -> None:
     assert missing_onnx(dataclasses.replace(new, onnx=("MedianPool",))) == ["MedianPool"]
 
 
-def test_a_twin_with_other_arguments_is_found_out(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_a_reference_with_other_arguments_is_found_out(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(reference, "min_pool2d", lambda input, kernel_size, stride=1, size=2: None)
     found = differing_arguments(dataclasses.replace(OPERATORS["min_pool"], dimensions=(2,)))
     assert "min_pool2d: stride" in found

@@ -5,7 +5,11 @@ from __future__ import annotations
 import importlib
 import re
 import tomllib
+import zipfile
+from fnmatch import fnmatchcase
+from importlib.util import module_from_spec, spec_from_file_location
 from pathlib import Path
+from types import ModuleType
 from typing import Any
 
 import pytest
@@ -71,7 +75,76 @@ def test_tools_of_releases_have_one_version_each() -> None:
     workflow = (ROOT / ".github" / "workflows" / "wheels.yml").read_text(encoding="utf-8")
     assert set(re.findall(r"pip install (.+)", workflow)) == {"-r .github/release.txt"}
     windows = pyproject()["tool"]["cibuildwheel"]["windows"]
-    assert re.fullmatch(r"pip install delvewheel==\d+(\.\d+)+", windows["before-build"])
+    assert re.fullmatch(r"pip install delvewheel==\d+(\.\d+)+ && python .ci/bundled.py add", windows["before-build"])
+
+
+def script(name: str) -> ModuleType:
+    """Import a script of .ci/."""
+    spec = spec_from_file_location(name, ROOT / ".ci" / f"{name}.py")
+    assert spec is not None
+    assert spec.loader is not None
+    module = module_from_spec(spec)
+    spec.loader.exec_module(module)
+    return module
+
+
+@HIDDEN
+@pytest.mark.parametrize(
+    ("bundled", "lacking"),
+    [
+        ((), ()),
+        (("ndpooling.libs/libgomp-1-0f2a.dll", "ndpooling.libs/libgcc_s_seh-1-11.dll"), ()),
+        (("ndpooling.libs/libwinpthread-1-0f2a.dll", "ndpooling.libs/libomp-2b.dll", "ndpooling.libs/.load-order"), ()),
+        (
+            ("ndpooling.libs/libstdc++-6-77.dll", "ndpooling.libs/libgomp-1-0f2a.dll"),
+            ("ndpooling.libs/libstdc++-6-77.dll",),
+        ),
+        (("ndpooling.libs/libgomp-1-0f2a.so.1.0.0",), ("ndpooling.libs/libgomp-1-0f2a.so.1.0.0",)),
+        (("pooling/.dylibs/libomp.dylib",), ("pooling/.dylibs/libomp.dylib",)),
+    ],
+)
+def test_a_wheel_has_the_licences_of_what_it_bundles(
+    bundled: tuple[str, ...], lacking: tuple[str, ...], tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    check = script("bundled")
+    licences = "ndpooling-1.dist-info/licenses"
+    with zipfile.ZipFile(tmp_path / "ndpooling-1-cp311-cp311-win_amd64.whl", "w") as wheel:
+        wheel.write(ROOT / "LICENSE", f"{licences}/LICENSE")
+        wheel.write(ROOT / ".ci" / "licenses-windows.txt", f"{licences}/{check.ADDED}")
+        for name in ("pooling/_core.cp311-win_amd64.pyd", *bundled):
+            wheel.writestr(name, b"")
+    assert check.main("check", str(tmp_path)) == bool(lacking)
+    printed = capsys.readouterr().out
+    assert printed.startswith("NO LICENCE" if lacking else "ok")
+    assert all(name in printed for name in lacking)
+
+
+@HIDDEN
+def test_what_a_wheel_bundles_without_any_licence_of_it_is_found(tmp_path: Path) -> None:
+    check = script("bundled")
+    assert check.main("check", str(tmp_path)) == 1  # no wheel
+    with zipfile.ZipFile(tmp_path / "ndpooling-1-cp311-cp311-win_amd64.whl", "w") as wheel:
+        wheel.write(ROOT / "LICENSE", "ndpooling-1.dist-info/licenses/LICENSE")
+        wheel.writestr("ndpooling.libs/libgomp-1-0f2a.dll", b"")
+    assert check.main("check", str(tmp_path)) == 1
+
+
+@HIDDEN
+def test_licences_are_laid_where_the_build_looks_for_them(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    check = script("bundled")
+    patterns = pyproject()["project"]["license-files"]
+    assert any(fnmatchcase(check.ADDED, pattern) for pattern in patterns)
+    assert any(fnmatchcase("LICENSE", pattern) for pattern in patterns)
+    (tmp_path / ".ci").mkdir()
+    text = (ROOT / ".ci" / "licenses-windows.txt").read_text(encoding="utf-8")
+    (tmp_path / ".ci" / "licenses-windows.txt").write_text(text, encoding="utf-8")
+    monkeypatch.setattr(check, "ROOT", tmp_path)
+    assert check.main("add") == 0
+    assert (tmp_path / check.ADDED).read_text(encoding="utf-8") == text
+    # Whole texts, to which the parts above refer.
+    assert all(
+        title in text for title in ("GCC RUNTIME LIBRARY EXCEPTION", "END OF TERMS AND CONDITIONS", "LLVM Exceptions")
+    )
 
 
 @HIDDEN

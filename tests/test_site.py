@@ -39,7 +39,7 @@ WITHOUT_SNIPPETS = {
 }
 NEEDS = {
     "tutorials/photograph-and-volume.md": ("matplotlib", "PIL"),
-    "tutorials/onnx-twin.md": ("onnx", "onnxruntime"),
+    "tutorials/onnx-graph.md": ("onnx", "onnxruntime"),
     "tutorials/runtimes.md": ("onnx", "onnxruntime"),
 }
 
@@ -297,7 +297,7 @@ def test_every_name_of_ours_on_a_page_is_there(page: Path) -> None:
 
 def test_the_front_page_has_the_figures_of_the_readme() -> None:
     measured = re.search(
-        r"Over all (\d+) forward rows with a peer, the fastest of the other libraries takes ([\d.]+) times as long",
+        r"Over all (\d+) forward cases with a peer, the fastest of the other libraries takes ([\d.]+) times as long",
         (ROOT / "README.md").read_text(encoding="utf-8"),
     )
     said = re.search(

@@ -1,6 +1,6 @@
 """
-Regions of interest
-===================
+Boxes of any size, pooled to one
+================================
 
 A detector cuts boxes of any size out of a map, and pools each to the same size: `pooling.roi_align` takes means
 of samples between the cells, `pooling.max_roi_pool` maxima of whole cells.

@@ -38,9 +38,8 @@ for axis, layer in zip(axes, layers, strict=True):
     counts = windows_of(layer)
     shown = axis.imshow(counts, cmap="Blues", vmin=0, vmax=4)
     for (row, column), value in np.ndenumerate(x[0, 0]):
-        axis.text(
-            column, row, f"{value:g}", ha="center", va="center", color="red" if counts[row, column] == 0 else "black"
-        )
+        colour = ("red", "black", "black", "black", "white")[int(counts[row, column])]
+        axis.text(column, row, f"{value:g}", ha="center", va="center", color=colour)
     rows, columns = layer.output_shape(x.shape)[2:]
     axis.set_title(f"{layer}\n{rows} x {columns} windows, {np.count_nonzero(counts == 0)} cells dropped", fontsize=9)
     axis.set_xticks([])

@@ -12,6 +12,7 @@ import numpy as np
 import onnx
 from onnx import helper
 
+from pooling.arguments import names_checked
 from pooling.errors import type_error, value_error, without
 from pooling.onnx_models import POOLING_OPERATORS, layer_from_node
 from pooling.onnx_models.functions import opset_of
@@ -153,6 +154,7 @@ class Repaired:
         yield self.changes
 
 
+@names_checked
 def make_portable(
     model: onnx.ModelProto,
     *,

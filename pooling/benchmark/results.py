@@ -75,11 +75,11 @@ class Results:
 
     @cached_property
     def of_a_copy(self) -> Results:
-        """The same race, had pooling taken as long as the floor: what moving the bytes leaves to be gained."""
-        stands_for = {"pooling": "floor", "pooling out=": "floor out="}
+        """The same race, had pooling taken as long as a copy: what moving the bytes leaves to be gained."""
+        stands_for = {"pooling": "copy", "pooling out=": "copy out="}
         seconds = {
             threads: {
-                name: {**row, **{ours: row.get(floor) for ours, floor in stands_for.items()}}
+                name: {**row, **{ours: row.get(copy) for ours, copy in stands_for.items()}}
                 for name, row in rows.items()
             }
             for threads, rows in self.document["seconds"].items()

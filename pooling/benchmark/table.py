@@ -11,16 +11,16 @@ __all__ = ["ratios_table", "times_table"]
 
 
 def ratios_table(results: Results, threads: int) -> Table:
-    """Lay out our times, how many times as long each peer takes, and we by the floor."""
+    """Lay out our times, how many times as long each peer takes, and we by a copy."""
     peers = [name for name in results.libraries if LIBRARIES[name].peer]
     table = Table(box=None, pad_edge=False, header_style="bold")
     table.add_column("case", overflow="fold")
-    for title in ("pooling", *peers, "by the floor"):
+    for title in ("pooling", *peers, "by a copy"):
         table.add_column(title, justify="right", overflow="fold")
     table.add_column("strategy", overflow="fold")
     leads: dict[str, list[float]] = {peer: [] for peer in peers}
     for name in results.document["seconds"][str(threads)]:
-        ours, floor = results.seconds(threads, name, "pooling"), results.ratio(threads, name, "pooling", "floor")
+        ours, copy = results.seconds(threads, name, "pooling"), results.ratio(threads, name, "pooling", "copy")
         cells = []
         for peer in peers:
             ratio = results.ratio(threads, name, peer, "pooling")
@@ -30,7 +30,7 @@ def ratios_table(results: Results, threads: int) -> Table:
             name,
             seconds_text(ours) if ours else "–",
             *cells,
-            f"{floor:.1f}" if floor else "–",
+            f"{copy:.1f}" if copy else "–",
             results.strategies(name),
         )
     means = [f"{geometric_mean(each):.1f}" if each else "–" for each in leads.values()]
@@ -39,7 +39,7 @@ def ratios_table(results: Results, threads: int) -> Table:
 
 
 def times_table(results: Results, threads: int) -> Table:
-    """Lay the times out: microseconds, our lead over the fastest peer, and how far we are from the floor."""
+    """Lay the times out: microseconds, our lead over the fastest peer, and how far we are from a copy."""
     libraries = results.libraries
     title = f"{threads} thread{'s' * (threads > 1)}, microseconds a call"
     table = Table(title=title, title_justify="left")
@@ -47,7 +47,7 @@ def times_table(results: Results, threads: int) -> Table:
     for library in libraries:
         table.add_column(library, justify="right")
     table.add_column("fastest peer / pooling", justify="right")
-    table.add_column("pooling / floor", justify="right")
+    table.add_column("pooling / copy", justify="right")
     table.add_column("strategy")
     leads = []
     group = None
@@ -55,13 +55,13 @@ def times_table(results: Results, threads: int) -> Table:
         if group not in (None, results.cases[name].group):
             table.add_section()
         group = results.cases[name].group
-        lead, floor = results.lead(threads, name), results.ratio(threads, name, "pooling", "floor")
+        lead, copy = results.lead(threads, name), results.ratio(threads, name, "pooling", "copy")
         leads += [lead] if lead else []
         cells = [
             f"{seconds * 1e6:,.1f}" if (seconds := row.get(library)) else "cannot" if library in row else ""
             for library in libraries
         ]
-        ratios = (f"{ratio:.2f}" if ratio else "" for ratio in (lead, floor))
+        ratios = (f"{ratio:.2f}" if ratio else "" for ratio in (lead, copy))
         table.add_row(name, *cells, *ratios, results.strategies(name))
     if leads:
         table.add_section()

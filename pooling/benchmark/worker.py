@@ -38,7 +38,7 @@ SECONDS = 0.05
 SAMPLE = 20e-6
 """Calls are timed in groups that take so long, so that reading the clock costs nothing."""
 BLOCK = 1 << 17
-"""Bytes of the block that stays in the cache where `floor` reads more than it writes, or the other way round."""
+"""Bytes of the block that stays in the cache where `copy` reads more than it writes, or the other way round."""
 MOST_STEPS = 8_000_000_000
 """Taps of all windows together that libraries are asked for which read a window tap by tap."""
 
@@ -195,10 +195,10 @@ def _pooling_arrays(case: BenchmarkCase, result: Any) -> list[Array]:
     return [array if case.layout == "channels_first" else np.moveaxis(array, -1, 1) for array in results]
 
 
-# --- the floor -------------------------------------------------------------------------------------------------------
+# --- a copy of the bytes ----------------------------------------------------------------------------------------------
 
 
-def with_floor(case: BenchmarkCase, threads: int, *, out: bool = False) -> Call:
+def with_copy(case: BenchmarkCase, threads: int, *, out: bool = False) -> Call:
     """Copy the bytes that the case must move, on one thread or on all, whichever is faster.
 
     Bytes that are read and have no counterpart to be written go to a block that stays in the cache, and the other way
@@ -622,8 +622,8 @@ LIBRARIES: dict[str, Library] = {
     "pooling": Library("pooling", "pooling", with_pooling, _pooling_arrays, peer=False),
     "pooling out=": Library("pooling", "pooling", with_pooling_out, _pooling_arrays, out=True, peer=False),
     SERIAL: Library("pooling", "pooling", lambda case, threads: with_pooling(case, 1), _pooling_arrays, peer=False),
-    "floor": Library("", "numpy", with_floor, _pooling_arrays, peer=False),
-    "floor out=": Library("", "numpy", partial(with_floor, out=True), _pooling_arrays, out=True, peer=False),
+    "copy": Library("", "numpy", with_copy, _pooling_arrays, peer=False),
+    "copy out=": Library("", "numpy", partial(with_copy, out=True), _pooling_arrays, out=True, peer=False),
     "onnxruntime": Library("onnxruntime", "onnxruntime", with_onnxruntime, lambda case, result: list(result)),
     "onnxruntime IO binding": Library(
         "onnxruntime",

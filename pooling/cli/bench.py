@@ -128,7 +128,7 @@ def _run(options: argparse.Namespace) -> int:
             raise RefusedError(f"--library {name!r} is not installed; install it, or leave it out")
     chosen = [peers[name.lower()] for name in asked] or list(peers.values())
     threads = options.threads or get_num_threads()
-    libraries = ["pooling", "floor", *chosen]
+    libraries = ["pooling", "copy", *chosen]
     document = new_document(cases, libraries, options.rounds)
     with progress_bar() as progress:
         installed = [name for name in libraries if name not in document["absent"]]
@@ -142,7 +142,7 @@ def _run(options: argparse.Namespace) -> int:
     versions = ", ".join(f"{package} {version}" for package, version in document["versions"].items())
     notes = [
         f"{threads} thread{'s' * (threads > 1)}, {options.rounds} round{'s' * (options.rounds > 1)}: the time of a "
-        "call of pooling, how many times as long the others take, and pooling by the floor, a copy of the bytes that "
+        "call of pooling, how many times as long the others take, and pooling by a copy of the bytes that "
         "must be moved; – where a library cannot do the same",
     ]
     notes.append(f"{machine['processor']}, {machine['cores']} processors, kernels of {machine['kernels']}; {versions}")

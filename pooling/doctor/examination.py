@@ -15,7 +15,7 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from pooling.arguments import per_axis, real, word
+from pooling.arguments import names_checked, per_axis, real, word
 from pooling.errors import type_error, value_error
 from pooling.open_sizes import TRIED, filled
 from pooling.reporting.formats import amount, by, memory
@@ -195,6 +195,7 @@ class Examination:
         return downstream_macs_saved(self.network, stage)
 
 
+@names_checked
 def examine(
     source: Any,
     input_shape: int | str | Sequence[int] | Mapping[str, Sequence[int]] | None = None,

@@ -14,7 +14,7 @@ from numpy.typing import ArrayLike, NDArray
 
 from .._core import threads_for
 from ..annotations import AnyArray, Rounding
-from ..arguments import INT64_MAX, dtype_of, flag, nearest_word, real, sequence, whole, word
+from ..arguments import INT64_MAX, dtype_of, flag, names_checked, nearest_word, real, sequence, whole, word
 from ..arrays import as_array, dtype_name, in_default_mode, result_array, rounded
 from ..dispatch import kernels
 from ..errors import type_error, value_error
@@ -708,6 +708,7 @@ def block_reduce(
 ) -> tuple[AnyArray, AnyArray]: ...
 
 
+@names_checked
 @in_default_mode
 def block_reduce(
     array: ArrayLike,
@@ -847,6 +848,7 @@ def masked_like(array: Any, result: AnyArray, hidden: Any) -> AnyArray:
     return made
 
 
+@names_checked
 @in_default_mode
 def block_reduce_backward(
     grad_output: ArrayLike,

@@ -17,7 +17,7 @@ from numpy.typing import ArrayLike, NDArray
 from .. import geometry
 from .._core import threads_for
 from ..annotations import AnyArray, Layout, NanRule, Padding, Sizes
-from ..arguments import axis_names, per_axis, per_axis_shape, word
+from ..arguments import axis_names, names_checked, per_axis, per_axis_shape, word
 from ..arrays import in_default_mode, native, rounded
 from ..calls import FUNCTIONS, Call, called, functions_of, reducer_named, resolved
 from ..dispatch import kernels
@@ -262,6 +262,7 @@ def _in_one_pass(call: MaxBlurCall, array: AnyArray, gradient: AnyArray, result:
 
 
 @described("blur_pool", 2)
+@names_checked
 @in_default_mode
 def blur_pool2d(
     input: ArrayLike,
@@ -307,6 +308,7 @@ def blur_pool2d(
 
 
 @described("blur_pool", 2)
+@names_checked
 @in_default_mode
 def blur_pool2d_backward(
     grad_output: ArrayLike,
@@ -340,6 +342,7 @@ def blur_pool2d_backward(
 
 
 @described("max_blur_pool", 2)
+@names_checked
 @in_default_mode
 def max_blur_pool2d(
     input: ArrayLike,
@@ -389,6 +392,7 @@ def max_blur_pool2d(
 
 
 @described("max_blur_pool", 2)
+@names_checked
 @in_default_mode
 def max_blur_pool2d_backward(
     grad_output: ArrayLike,

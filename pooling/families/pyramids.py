@@ -12,7 +12,7 @@ import numpy as np
 from numpy.typing import ArrayLike
 
 from ..annotations import AnyArray, Rounding
-from ..arguments import flag, sequence, whole, whole_between, word
+from ..arguments import flag, names_checked, sequence, whole, whole_between, word
 from ..arrays import in_default_mode
 from ..errors import type_error, value_error
 from ..geometry import block_count
@@ -137,6 +137,7 @@ def exact_levels(function: str, exact: Any, reduction: Any) -> bool:
     return wanted
 
 
+@names_checked
 @in_default_mode
 def pyramid(
     array: ArrayLike,

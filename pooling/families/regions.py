@@ -12,7 +12,7 @@ from numpy.typing import ArrayLike, NDArray
 
 from .._core import threads_for
 from ..annotations import AnyArray, Sizes
-from ..arguments import per_axis, per_axis_shape, real, whole_between, word
+from ..arguments import names_checked, per_axis, per_axis_shape, real, whole_between, word
 from ..arrays import as_array, in_default_mode, native, result_array
 from ..calls import double_kind
 from ..dispatch import kernels
@@ -229,6 +229,7 @@ def _max_regions(regions: _Regions, output: AnyArray, grad_input: AnyArray | Non
 
 
 @described("max_roi_pool")
+@names_checked
 def max_roi_pool(
     input: ArrayLike,
     rois: ArrayLike,
@@ -273,6 +274,7 @@ def max_roi_pool(
 
 
 @described("max_roi_pool")
+@names_checked
 def max_roi_pool_backward(
     grad_output: ArrayLike,
     input: ArrayLike,
@@ -356,6 +358,7 @@ def _arrays(*values: ArrayLike) -> list[AnyArray]:
 
 
 @described("roi_align")
+@names_checked
 def roi_align(
     input: ArrayLike,
     rois: ArrayLike,
@@ -413,6 +416,7 @@ def roi_align(
 
 
 @described("roi_align")
+@names_checked
 def roi_align_backward(
     grad_output: ArrayLike,
     input: ArrayLike,

@@ -12,7 +12,7 @@ from numpy.typing import ArrayLike, NDArray
 from .. import geometry
 from .._core import threads_for
 from ..annotations import AnyArray, Layout, Padding, Sizes
-from ..arguments import INT64_MAX, axis_names, per_axis, per_axis_shape, plain, sequence, word
+from ..arguments import INT64_MAX, axis_names, names_checked, per_axis, per_axis_shape, plain, sequence, word
 from ..arrays import as_array, native, result_array
 from ..calls import FUNCTIONS, functions_of
 from ..dispatch import kernels
@@ -303,6 +303,7 @@ def _numbering(convention: str, planes: NDArray[np.int64], channels: int, cells:
     return planes * cells, 1, "F" if convention == "onnx_column_major" else "C"
 
 
+@names_checked
 def convert_indices(
     indices: ArrayLike,
     input_shape: Sequence[int],

@@ -20,7 +20,7 @@ from numpy.typing import NDArray
 
 from pooling import dispatch
 from pooling._version import __version__
-from pooling.arguments import INT64_MAX, flag, per_axis_shape, whole
+from pooling.arguments import INT64_MAX, flag, names_checked, per_axis_shape, whole
 from pooling.errors import type_error, value_error, without
 from pooling.export import VerificationError, make_portable, save
 from pooling.layer import Layer
@@ -71,6 +71,7 @@ DEPTH = 100.0
 PLAIN, FUSIONS = (f"pooling.validation.runners.onnxruntime:{name}" for name in ("Unoptimised", "Fusions"))
 
 
+@names_checked
 def validate(
     models: Location | Sequence[Location],
     *,

@@ -218,7 +218,7 @@ class _Builder:
                 NetworkError,
                 "layers",
                 f"{where} is no layer; known are {', '.join(WORDS)}, and there is no model of that name",
-                EXAMPLE,
+                f"{EXAMPLE}; a model of a library as timm:resnet50",
             )
         word, size = head["word"], head["size"]
         found, position = {}, head.end()
