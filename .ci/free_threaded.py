@@ -52,7 +52,8 @@ SOURCE = FOLDER / "sources" / NAME
 SUITE = "sid"
 """The release of Debian whose source is compiled."""
 PLAIN, SANITIZED = FOLDER / "plain", FOLDER / "thread-sanitizer"
-PACKAGES = PLAIN / "prefix" / "lib" / f"{NAME}t" / "site-packages"
+PACKAGES = FOLDER / "packages"
+"""NumPy and what the tests need, for both interpreters."""
 LEVEL = "x86-64-v3"
 TOOLS = {"gcc": ["gcc", "libc6-dev"], "make": ["make"]}
 HEADERS = {"ffi.h": "libffi-dev", "zlib.h": "zlib1g-dev"}
@@ -79,9 +80,9 @@ TESTS = (
 """What runs under ThreadSanitizer: tests whose calls share something, and start no other process."""
 
 
-def python_of(folder: Path) -> Path:
-    """Return the interpreter that is compiled in a folder."""
-    return folder / "prefix" / "bin" / f"{NAME}t"
+PYTHON = PLAIN / "prefix" / "bin" / f"{NAME}t"
+SLOW = SANITIZED / "objects" / "python"
+"""The interpreter with ThreadSanitizer; it is not installed, which would have it compile the library first."""
 
 
 def without_random_addresses() -> list[str]:
@@ -116,8 +117,6 @@ def missing_headers() -> list[str]:
 
 def compile_python(folder: Path, archive: Path | None, before: list[str]) -> None:
     """Compile an interpreter, and before that fetch its source where it is not there yet."""
-    if python_of(folder).exists():
-        return
     install_tools("free_threaded", TOOLS)
     if packages := missing_headers():
         install_tools("free_threaded", {package: [package] for package in packages})
@@ -132,14 +131,18 @@ def compile_python(folder: Path, archive: Path | None, before: list[str]) -> Non
     shutil.rmtree(objects, ignore_errors=True)
     objects.mkdir(parents=True)
     configure = [SOURCE / "configure", f"--prefix={folder / 'prefix'}", "--without-ensurepip", "--disable-test-modules"]
-    commands = (
-        [*before, *configure, "--disable-gil", *options],
-        [*before, *make()],
-        [*before, "make", "install"],
-    )
+    commands = [[*before, *configure, "--disable-gil", *options], [*before, *make()]]
+    if folder == PLAIN:
+        commands.append(["make", "install"])
+    done = folder / "compiled"
+    done.unlink(missing_ok=True)
     # What the interpreter does while it is built is not what is asked.
     variables = {"CC": os.environ.get("CC", "gcc"), "OPT": optimize, "TSAN_OPTIONS": "report_bugs=0"}
     compile_source("free_threaded", f"CPython ({folder.name})", commands, objects, folder / "python.log", variables)
+    own = folder / "prefix" / "lib" / f"{NAME}t" / "site-packages"
+    own.mkdir(parents=True, exist_ok=True)
+    (own / "packages.pth").write_text(f"{PACKAGES}\n")
+    done.touch()
 
 
 def install(*packages: str) -> None:
@@ -154,8 +157,24 @@ def install_libraries() -> None:
     say("installing NumPy, Cython and the tests' libraries ...")
     of_tests = ("pytest>=8", "pytest-xdist", "pytest-run-parallel", "hypothesis")
     install("numpy", "ml_dtypes", *of_tests, f"cython=={importlib.metadata.version('Cython')}", "setuptools")
-    # pip has compiled them for its own Python.
-    subprocess.run([python_of(PLAIN), "-m", "compileall", "-q", PACKAGES], check=False, stdout=subprocess.DEVNULL)
+
+
+def for_sanitized() -> dict[str, str]:
+    """Return the variables by which setup.py compiles for the interpreter with ThreadSanitizer.
+
+    Itself it runs Cython ten times slower.
+    """
+    data = SANITIZED / "sysconfig"
+    data.mkdir(exist_ok=True)
+    name = "_sysconfigdata_t_linux_x86_64-linux-gnu"
+    (made,) = (SANITIZED / "objects" / "build").glob(f"*/{name}.py")
+    shutil.copy2(made, data)
+    return {
+        "_PYTHON_HOST_PLATFORM": "linux-x86_64",
+        "_PYTHON_SYSCONFIGDATA_NAME": name,
+        "PYTHONPATH": str(data),
+        "CPPFLAGS": f"-I{SANITIZED / 'objects'} -I{SOURCE / 'Include'}",
+    }
 
 
 def with_sanitizer(arguments: list[str], before: list[str]) -> int:
@@ -167,18 +186,27 @@ def with_sanitizer(arguments: list[str], before: list[str]) -> int:
     assert text.count('"-g0"') == 1
     # So that reports tell lines.
     setup.write_text(text.replace('"-g0"', '"-g1"'))
-    # By the interpreter without ThreadSanitizer, which runs Cython ten times faster: their headers are the same.
-    build(tree, LEVEL, "thread", python_of(PLAIN))
-    own = SANITIZED / "prefix" / "lib" / f"{NAME}t" / "site-packages"
-    (own / "libraries.pth").write_text(f"{PACKAGES}\n")
+    build(tree, LEVEL, "thread", for_sanitized())
     known = SANITIZED / "suppressions.txt"
     lists = (*sorted((SOURCE / "Tools" / "tsan").glob("*.txt")), ROOT / ".ci" / "thread_sanitizer.txt")
     known.write_text("".join(path.read_text() for path in lists))
     variables = {"TSAN_OPTIONS": f"suppressions={known}:exitcode=0:history_size=4:second_deadlock_stack=1"}
     tests = [argument for argument in arguments if argument.startswith("tests/")]
     others = [argument for argument in arguments if argument not in tests]
-    command = [*before, str(python_of(SANITIZED)), "-m", "pytest", *others]
+    command = [*before, str(SLOW), "-m", "pytest", *others]
     return run_tests(tree, variables, tests or TESTS, "ThreadSanitizer", command)
+
+
+def with_wheel(arguments: list[str]) -> int:
+    """Build the wheel, install it, and run tests file by file; return the exit status."""
+    os.environ["POOLING_LEVELS"] = LEVEL
+    install("--no-deps", "--force-reinstall", str(wheel_by_setup("free_threaded", ROOT, FOLDER, {}, PYTHON)))
+    with tempfile.TemporaryDirectory() as folder:
+        tree = Path(folder)
+        laid(tree)
+        code = "import sys, pooling; print(sys.version, sys._is_gil_enabled()); pooling.show_config()"
+        subprocess.run([PYTHON, "-c", code], cwd=tree, env=environment(), check=True)
+        return run(PYTHON, tree, arguments, arrays=True, record=FOLDER / "passed")
 
 
 def main() -> int:
@@ -194,27 +222,15 @@ def main() -> int:
         sys.exit("free_threaded: it is for x86-64")
     FOLDER.mkdir(parents=True, exist_ok=True)
     before = without_random_addresses() if chosen.thread_sanitizer else []
-    compile_python(PLAIN, chosen.source, [])
+    folder = SANITIZED if chosen.thread_sanitizer else PLAIN
+    if not (folder / "compiled").exists():
+        compile_python(folder, chosen.source, before)
     if not (PACKAGES / "numpy").exists():
         install_libraries()
-    if chosen.thread_sanitizer:
-        compile_python(SANITIZED, chosen.source, before)
-        status = with_sanitizer(arguments, before)
-    else:
-        os.environ["POOLING_LEVELS"] = LEVEL
-        install("--no-deps", "--force-reinstall", str(wheel_by_setup("free_threaded", ROOT, FOLDER, {}, PYTHON)))
-        with tempfile.TemporaryDirectory() as folder:
-            tree = Path(folder)
-            laid(tree)
-            code = "import sys, pooling; print(sys.version, sys._is_gil_enabled()); pooling.show_config()"
-            subprocess.run([PYTHON, "-c", code], cwd=tree, env=environment(), check=True)
-            say(f"running tests, behind {time.monotonic() - begin:.0f} s")
-            status = run(PYTHON, tree, arguments, arrays=True, record=FOLDER / "passed")
+    status = with_sanitizer(arguments, before) if chosen.thread_sanitizer else with_wheel(arguments)
     say(f"free_threaded: exit status {status}; {time.monotonic() - begin:.0f} s")
     return status
 
-
-PYTHON = python_of(PLAIN)
 
 if __name__ == "__main__":
     sys.exit(main())

@@ -18,7 +18,7 @@ import shutil
 import subprocess
 import sys
 import tempfile
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 
 ROOT = Path(__file__).resolve().parent.parent
@@ -127,10 +127,10 @@ def run_tests(
         return 1 if found or status else 0
 
 
-def build(tree: Path, level: str, checks: str, python: str | Path = sys.executable) -> None:
-    """Compile the modules of a folder in place, with sanitizers."""
-    variables = {**os.environ, "POOLING_LEVELS": level, "LDFLAGS": f"-fsanitize={checks}"}
-    subprocess.run([str(python), "setup.py", "build_ext", "--inplace"], cwd=tree, env=variables, check=True)
+def build(tree: Path, level: str, checks: str, more: Mapping[str, str] | None = None) -> None:
+    """Compile the modules of a folder in place, with sanitizers; more variables name another Python than this."""
+    variables = {**os.environ, "POOLING_LEVELS": level, "LDFLAGS": f"-fsanitize={checks}", **(more or {})}
+    subprocess.run([sys.executable, "setup.py", "build_ext", "--inplace"], cwd=tree, env=variables, check=True)
 
 
 def kernels(*tests: str) -> int:
