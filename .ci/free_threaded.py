@@ -190,7 +190,11 @@ def with_sanitizer(arguments: list[str], before: list[str]) -> int:
     known = SANITIZED / "suppressions.txt"
     lists = (*sorted((SOURCE / "Tools" / "tsan").glob("*.txt")), ROOT / ".ci" / "thread_sanitizer.txt")
     known.write_text("".join(path.read_text() for path in lists))
-    variables = {"TSAN_OPTIONS": f"suppressions={known}:exitcode=0:history_size=4:second_deadlock_stack=1"}
+    variables = {
+        "TSAN_OPTIONS": f"suppressions={known}:exitcode=0:history_size=4:second_deadlock_stack=1",
+        # It takes minutes to compile what it imports.
+        "PYTHONDONTWRITEBYTECODE": "",
+    }
     tests = [argument for argument in arguments if argument.startswith("tests/")]
     others = [argument for argument in arguments if argument not in tests]
     command = [*before, str(SLOW), "-m", "pytest", *others]

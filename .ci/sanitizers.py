@@ -113,9 +113,9 @@ def run_tests(
     with tempfile.TemporaryDirectory() as folder:
         told = f"log_path={folder}/found"
         variables = {
-            **{name: f"{value}:{told}" if name.endswith("SAN_OPTIONS") else value for name, value in variables.items()},
             "PYTHONPATH": str(tree),
             "PYTHONDONTWRITEBYTECODE": "1",
+            **{name: f"{value}:{told}" if name.endswith("SAN_OPTIONS") else value for name, value in variables.items()},
         }
         command = [*pytest, "-q", "-p", "no:cacheprovider"]
         asked = tests or tuple(f"tests/test_{name}.py" for name in TESTS)
