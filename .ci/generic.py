@@ -11,12 +11,11 @@ kept in build/generic.
 
 from __future__ import annotations
 
-import shutil
 import sys
 import tempfile
 from pathlib import Path
 
-from sanitizers import KERNELS, LEVEL, ROOT, build, copied, tested, works
+from sanitizers import KERNELS, LEVEL, ROOT, build, copied, run_tests, works
 
 FOLDER = ROOT / "build" / "generic"
 CHECKS = "undefined,float-cast-overflow"
@@ -25,11 +24,7 @@ OTHER = ["-U__SSE2__", "-funsigned-char"]
 
 
 def laid_out(tree: Path) -> None:
-    """Copy what the tests need; what was compiled before stays, and setup.py tells whether it is still right."""
-    for path in tree.iterdir() if tree.exists() else ():
-        if path.name != "build":
-            shutil.rmtree(path) if path.is_dir() else path.unlink()
-    tree.mkdir(parents=True, exist_ok=True)
+    """Copy what the tests need, to be compiled as other processors compile it."""
     copied(tree)
     setup = tree / "setup.py"
     before = f"-fsanitize={KERNELS}"
@@ -51,7 +46,7 @@ def main(asked: list[str]) -> int:
             return 0
     laid_out(FOLDER)
     build(FOLDER, "generic", CHECKS)
-    return tested(FOLDER, {"UBSAN_OPTIONS": "print_stacktrace=1"}, asked, "generic")
+    return run_tests(FOLDER, {"UBSAN_OPTIONS": "print_stacktrace=1"}, asked, "generic")
 
 
 if __name__ == "__main__":

@@ -15,7 +15,6 @@ from __future__ import annotations
 import importlib.metadata
 import importlib.util
 import json
-import os
 import platform
 import shutil
 import subprocess
@@ -24,7 +23,16 @@ import tempfile
 import time
 from pathlib import Path
 
-from other_python import apt_of_its_own, debian_release, install_tools, install_wheels, say, wheel_by_setup
+from other_python import (
+    compile_source,
+    debian_release,
+    fetch_sources,
+    install_tools,
+    install_wheels,
+    make,
+    say,
+    wheel_by_setup,
+)
 from wheel_tests import ARRAYS, ROOT, environment, laid, run
 
 FOLDER = ROOT / "build" / "musl"
@@ -53,25 +61,6 @@ ML_DTYPES = "0.5.4"
 """The last version that setuptools compiles."""
 
 
-def fetch() -> None:
-    """Download the sources that are to be compiled, and unpack them."""
-    debian_release("musl")
-    say(f"fetching the sources of {', '.join(CONFIGURED)} ...")
-    suites = sorted({SUITE, OF_MUSL})
-    lists = "".join(f"deb-src http://deb.debian.org/debian {suite} main\n" for suite in suites)
-    command = apt_of_its_own(FOLDER / "apt", lists)
-    shutil.rmtree(SOURCES, ignore_errors=True)
-    SOURCES.mkdir()
-    # As the one who called, who owns the folder.
-    command += ["--option=APT::Sandbox::User=root", "source", "--download-only", "--only-source"]
-    command += [f"{name}/{OF_MUSL if name == 'musl' else SUITE}" for name in CONFIGURED]
-    subprocess.run(command, cwd=SOURCES, check=True)
-    for name in CONFIGURED:
-        (archive,) = (path for path in SOURCES.glob(f"{name}_*.orig.tar.*") if path.suffix != ".asc")
-        (SOURCES / name).mkdir(exist_ok=True)
-        subprocess.run(["tar", "--extract", "--strip-components=1", "--file", archive], cwd=SOURCES / name, check=True)
-
-
 def write_compiler() -> None:
     """Write a compiler for musl, and lay the kernel's headers beside those of musl."""
     for name in ("linux", "asm-generic", "x86_64-linux-gnu/asm"):
@@ -90,30 +79,18 @@ def write_compiler() -> None:
 def compile_sources() -> None:
     """Compile musl, then with it what Python needs, then Python."""
     for name, options in CONFIGURED.items():
-        say(f"compiling {name} ...")
         own = {"CC": "gcc", "CFLAGS": "-O2 -fPIC"}
         if name != "musl":
             own |= {"CC": str(PREFIX / "bin" / "cc"), "CXX": "false", "PKG_CONFIG_LIBDIR": f"{PREFIX}/lib/pkgconfig"}
             own |= {"CPPFLAGS": f"-I{PREFIX}/include", "LDFLAGS": f"-L{PREFIX}/lib"}
             # By which the setup.py of Python 3.11 leaves the libraries of this system alone.
             own["_PYTHON_HOST_PLATFORM"] = "linux-x86_64"
-        log = FOLDER / f"{name}.log"
-        with log.open("w") as file:
-            for command in (
-                ["./configure", f"--prefix={PREFIX}", *options],
-                ["make", f"--jobs={os.cpu_count() or 1}", *(["libz.a"] if name == "zlib" else [])],
-                ["make", "install"],
-            ):
-                made = subprocess.run(
-                    command,
-                    cwd=SOURCES / name,
-                    env={**environment(), **own},
-                    stdout=file,
-                    stderr=subprocess.STDOUT,
-                    check=False,
-                )
-                if made.returncode:
-                    sys.exit(f"{log.read_text(errors='replace')[-8000:]}\nmusl: {name} cannot be compiled, see {log}")
+        commands = (
+            ["./configure", f"--prefix={PREFIX}", *options],
+            make(*(["libz.a"] if name == "zlib" else [])),
+            ["make", "install"],
+        )
+        compile_source("musl", name, commands, SOURCES / name, FOLDER / f"{name}.log", own)
         if name == "musl":
             write_compiler()
 
@@ -187,7 +164,8 @@ def main(arguments: list[str]) -> int:
     FOLDER.mkdir(parents=True, exist_ok=True)
     install_tools("musl", TOOLS)
     if not PYTHON.exists():
-        fetch()
+        debian_release("musl")
+        fetch_sources(FOLDER, {name: OF_MUSL if name == "musl" else SUITE for name in CONFIGURED})
         compile_sources()
     if not (PACKAGES / "numpy").exists():
         install_libraries()

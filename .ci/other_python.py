@@ -1,4 +1,4 @@
-"""What aarch64.py and musl.py share: a package built and installed for a Python that is not one of this system."""
+"""What scripts for a Python that is not one of this system share: it is compiled, and the package built for it."""
 
 from __future__ import annotations
 
@@ -8,6 +8,7 @@ import shlex
 import shutil
 import subprocess
 import sys
+from collections.abc import Iterable, Mapping, Sequence
 from pathlib import Path
 
 from wheel_tests import environment
@@ -67,20 +68,70 @@ def apt_of_its_own(folder: Path, sources: str, **options: str) -> list[str]:
     return command
 
 
-def install_wheels(target: Path, platforms: list[str], *packages: str) -> None:
-    """Install wheels for some platforms, the version of this Python, into a folder."""
+def fetch_sources(folder: Path, suites: Mapping[str, str]) -> None:
+    """Download source packages of Debian, each of the suite that is named, and unpack them into `sources`."""
+    say(f"fetching the sources of {', '.join(suites)} ...")
+    lists = "".join(f"deb-src http://deb.debian.org/debian {suite} main\n" for suite in sorted(set(suites.values())))
+    command = apt_of_its_own(folder / "apt", lists)
+    sources = folder / "sources"
+    shutil.rmtree(sources, ignore_errors=True)
+    sources.mkdir()
+    # As the one who called, who owns the folder.
+    command += ["--option=APT::Sandbox::User=root", "source", "--download-only", "--only-source"]
+    subprocess.run([*command, *(f"{name}/{suite}" for name, suite in suites.items())], cwd=sources, check=True)
+    for name in suites:
+        (archive,) = (path for path in sources.glob(f"{name}_*.orig.tar.*") if path.suffix != ".asc")
+        unpack(archive, sources / name)
+
+
+def unpack(archive: Path, folder: Path) -> None:
+    """Unpack what lies in the one folder of an archive of sources."""
+    folder.mkdir(parents=True, exist_ok=True)
+    subprocess.run(["tar", "--extract", "--strip-components=1", "--file", archive], cwd=folder, check=True)
+
+
+def compile_source(
+    who: str, name: str, commands: Iterable[Sequence[str | Path]], folder: Path, log: Path, variables: Mapping[str, str]
+) -> None:
+    """Run the commands that compile and install a source, in a folder; what they say goes to a file."""
+    say(f"compiling {name} ...")
+    with log.open("w") as file:
+        for command in commands:
+            made = subprocess.run(
+                command,
+                cwd=folder,
+                env={**environment(), **variables},
+                stdout=file,
+                stderr=subprocess.STDOUT,
+                check=False,
+            )
+            if made.returncode:
+                sys.exit(f"{log.read_text(errors='replace')[-8000:]}\n{who}: {name} cannot be compiled, see {log}")
+
+
+def make(*more: str) -> list[str]:
+    """Return the command that compiles on all processors."""
+    return ["make", f"--jobs={os.cpu_count() or 1}", *more]
+
+
+def install_wheels(
+    target: Path, platforms: list[str], *packages: str, minor: int = sys.version_info.minor, abi: str = ""
+) -> None:
+    """Install wheels for some platforms and a version of Python, by itself this one, into a folder."""
     command = [sys.executable, "-m", "pip", "install", "--quiet", "--upgrade", "--only-binary=:all:"]
     command += [*(f"--platform={name}" for name in platforms), "--implementation=cp"]
-    command += [f"--python-version=3.{sys.version_info.minor}", f"--target={target}"]
+    command += [f"--python-version=3.{minor}", *([f"--abi={abi}"] if abi else []), f"--target={target}"]
     subprocess.run([*command, *packages], check=True)
 
 
-def wheel_by_setup(who: str, source: Path, folder: Path, variables: dict[str, str]) -> Path:
-    """Build a wheel by the setup.py of a source, which variables for cross-compilation tell the Python it is for."""
+def wheel_by_setup(
+    who: str, source: Path, folder: Path, variables: dict[str, str], python: str | Path = sys.executable
+) -> Path:
+    """Build a wheel by the setup.py of a source, for the Python that runs it or, by variables, for another one."""
     say(f"building the wheel of {source.name} ...")
     made = folder / "dist"
     shutil.rmtree(made, ignore_errors=True)
-    command = [sys.executable, "setup.py", "-q", "egg_info", f"--egg-base={folder}"]
+    command = [str(python), "setup.py", "-q", "egg_info", f"--egg-base={folder}"]
     command += ["build", f"--build-base={folder / 'build'}", "bdist_wheel", f"--dist-dir={made}"]
     # Or the modules would be compiled twice.
     command += ["--skip-build", f"--bdist-dir={folder / 'bdist'}"]

@@ -18,7 +18,7 @@ import shutil
 import subprocess
 import sys
 import tempfile
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 
 ROOT = Path(__file__).resolve().parent.parent
@@ -79,8 +79,15 @@ def team(seconds: int = 10) -> int:
     return 1 if failed else 0
 
 
-def copied(tree: Path) -> None:
-    """Copy what the tests of the array functions need; modules are compiled with the sanitizers, and not inlined."""
+def copied(tree: Path, checks: str = KERNELS) -> None:
+    """Copy what the tests of the array functions need; modules are compiled with the sanitizers, and not inlined.
+
+    What was compiled there before stays, and setup.py tells whether it is still right.
+    """
+    for path in tree.iterdir() if tree.exists() else ():
+        if path.name != "build":
+            shutil.rmtree(path) if path.is_dir() else path.unlink()
+    tree.mkdir(parents=True, exist_ok=True)
     skipped = shutil.ignore_patterns("*.so", "__pycache__")
     for name in ("pooling", "export", "pyx", "tests", "benchmarks", "docs"):
         shutil.copytree(ROOT / name, tree / name, ignore=skipped)
@@ -90,21 +97,27 @@ def copied(tree: Path) -> None:
         (tree / "pooling" / "export").symlink_to(tree / "export")
     setup = tree / "setup.py"
     text = setup.read_text().replace("inline __attribute__((always_inline))", "inline")
-    flags = f'"-O1", "-fno-omit-frame-pointer", "-fsanitize={KERNELS}"'
+    flags = f'"-O1", "-fno-omit-frame-pointer", "-fsanitize={checks}"'
     assert text.count('"-O3"') == 1
     setup.write_text(text.replace('"-O3"', flags))
 
 
-def tested(tree: Path, variables: dict[str, str], tests: Sequence[str], title: str) -> int:
+def run_tests(
+    tree: Path,
+    variables: dict[str, str],
+    tests: Sequence[str],
+    title: str,
+    pytest: Sequence[str] = (sys.executable, "-m", "pytest", "-n", "auto", "--dist", "loadfile"),
+) -> int:
     """Run tests on the modules of a folder; return 1 where one fails, or a sanitizer writes that it found something."""
     with tempfile.TemporaryDirectory() as folder:
         told = f"log_path={folder}/found"
         variables = {
-            **{name: f"{value}:{told}" if name.endswith("SAN_OPTIONS") else value for name, value in variables.items()},
             "PYTHONPATH": str(tree),
             "PYTHONDONTWRITEBYTECODE": "1",
+            **{name: f"{value}:{told}" if name.endswith("SAN_OPTIONS") else value for name, value in variables.items()},
         }
-        command = [sys.executable, "-m", "pytest", "-q", "-p", "no:cacheprovider", "-n", "auto", "--dist", "loadfile"]
+        command = [*pytest, "-q", "-p", "no:cacheprovider"]
         asked = tests or tuple(f"tests/test_{name}.py" for name in TESTS)
         status = subprocess.run([*command, *asked], cwd=tree, env={**os.environ, **variables}, check=False).returncode
         found = sorted(Path(folder).glob("found*"))
@@ -114,9 +127,9 @@ def tested(tree: Path, variables: dict[str, str], tests: Sequence[str], title: s
         return 1 if found or status else 0
 
 
-def build(tree: Path, level: str, checks: str) -> None:
-    """Compile the modules of a folder in place, with sanitizers."""
-    variables = {**os.environ, "POOLING_LEVELS": level, "LDFLAGS": f"-fsanitize={checks}"}
+def build(tree: Path, level: str, checks: str, more: Mapping[str, str] | None = None) -> None:
+    """Compile the modules of a folder in place, with sanitizers; more variables name another Python than this."""
+    variables = {**os.environ, "POOLING_LEVELS": level, "LDFLAGS": f"-fsanitize={checks}", **(more or {})}
     subprocess.run([sys.executable, "setup.py", "build_ext", "--inplace"], cwd=tree, env=variables, check=True)
 
 
@@ -139,7 +152,7 @@ def kernels(*tests: str) -> int:
             "ASAN_OPTIONS": "detect_leaks=0:allocator_may_return_null=1",
             "UBSAN_OPTIONS": "print_stacktrace=1",
         }
-        return tested(tree, variables, tests, "kernels")
+        return run_tests(tree, variables, tests, "kernels")
 
 
 if __name__ == "__main__":

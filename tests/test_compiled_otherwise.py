@@ -37,3 +37,15 @@ def test_other_numbers_and_another_nan_are_told_apart(monkeypatch: pytest.Monkey
         aarch64.unequal(here, {"same": ["a", "a"]})
     for name in ("aarch64", "sanitizers", "wheel_tests"):
         sys.modules.pop(name, None)
+
+
+@pytest.mark.skipif(not (ROOT / ".ci").exists(), reason="not a checkout")
+def test_what_runs_under_the_thread_sanitizer_exists(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.syspath_prepend(str(ROOT / ".ci"))
+    free_threaded = importlib.import_module("free_threaded")
+    for test in free_threaded.TESTS:
+        path, _, name = test.partition("::")
+        text = (ROOT / path).read_text(encoding="utf-8")
+        assert not name or f"\ndef {name}(" in text, test
+    for name in ("free_threaded", "one_by_one", "other_python", "sanitizers", "wheel_tests"):
+        sys.modules.pop(name, None)
