@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import inspect
-import itertools
 import math
 from collections.abc import Sequence
 from typing import Any, NamedTuple
@@ -15,7 +14,6 @@ import pooling
 from pooling import reference
 from pooling.layer import Layer
 from pooling.operators import OPERATORS
-from tests.built_graphs import computing, graph_of
 from tests.conftest import FLOATS, INTEGERS, Array, assert_same, dtype_of
 from tests.exported import leftovers
 
@@ -23,7 +21,6 @@ onnx = pytest.importorskip("onnx")
 onnxruntime = pytest.importorskip("onnxruntime")
 
 from pooling.export import to_onnx, to_onnx_backward  # noqa: E402
-from pooling.export.lowering.special import NanAwareMax, is_nan  # noqa: E402
 from pooling.export.verification import run_model  # noqa: E402
 
 ROUNDING = {"float16": 2e-3, "bfloat16": 1e-2, "float32": 2e-6, "float64": 1e-12}
@@ -150,41 +147,6 @@ class Case(NamedTuple):
 
 
 FREE = ("N", "C", "H", "W")
-
-
-# --- NaN and -inf ----------------------------------------------------------------------------------------------------
-
-NUMBERS = [np.nan, -np.inf, np.inf, -0.0, 0.0, 2.0, -3.0]
-TRIPLES = np.array(list(itertools.product(NUMBERS, repeat=3)))
-IS_NAN = ["Less", "Greater", "Or", "Not"]
-
-
-@pytest.mark.parametrize("opset", [7, 8, 9, 13])
-@pytest.mark.parametrize("dtype", ["float32", "float64"])
-def test_windows_of_special_values(dtype: str, opset: int) -> None:
-    x = TRIPLES.astype(dtype)
-    graph = graph_of(opset, rank=2, dtype=dtype)
-    found = [is_nan(graph, "input")]
-    assert [node.op_type for node in graph.nodes] == (IS_NAN if opset < 9 else ["IsNaN"])
-    for rule in ("propagate", "ignore")[: 1 if opset < 9 else 2]:
-        begin = len(graph.nodes)
-        ranked = NanAwareMax(graph, "input", rule)
-        best, max_rank = (graph("ReduceMax", each, axes=[1], keepdims=0) for each in (ranked.elements, ranked.rank))
-        found += [ranked.restore_specials(best, max_rank), ranked.ordinary(max_rank)]
-        assert ("Where" in [node.op_type for node in graph.nodes[begin:]]) == (opset >= 9)
-    told, value, ordinary, *others = computing(graph, found)(x)
-    assert_same(told, np.isnan(x))
-    highest = np.max(x, axis=1)
-    assert_same(value, highest)
-    assert_same(ordinary, ~np.isnan(highest) & (highest > -np.inf))
-    if others:
-        with np.errstate(all="ignore"):
-            assert_same(others[0], np.fmax.reduce(x, axis=1))
-        assert_same(others[1], (x > -np.inf).any(axis=1))
-    # A zero keeps its sign.
-    zeros = (x == 0).all(axis=1) & (np.signbit(x).all(axis=1) | ~np.signbit(x).any(axis=1))
-    for each in (value, *others[:1]):
-        assert (np.signbit(each) == np.signbit(x[:, 0]))[zeros].all()
 
 
 # --- maxima ----------------------------------------------------------------------------------------------------------
@@ -332,6 +294,12 @@ def test_unpooling_of_every_type(dtype: str) -> None:
     index = np.array([[[[0, 3], [10, 15]]]])
     for opset in (None, 13):
         check(pooling.MaxUnpool2d(2), (1, 1, 2, 2), dtype, opset, index)
+
+
+@pytest.mark.parametrize(("opset", "scatter"), [(9, "Scatter"), (10, "Scatter"), (11, "ScatterElements")])
+def test_unpooling_before_scatter_had_its_present_name(opset: int, scatter: str) -> None:
+    index = np.array([[[[0, 3], [10, 15]]]])
+    assert scatter in check(pooling.MaxUnpool2d(2), (1, 1, 2, 2), "float32", opset, index)
 
 
 # --- means -----------------------------------------------------------------------------------------------------------
@@ -522,7 +490,8 @@ def test_norms_neither_overflow_nor_vanish(magnitude: float) -> None:
 
 BLURS = [
     *[
-        Case(pooling.BlurPool2d(kernel, stride, padding_mode=mode), dtype=dtype, names=names)
+        # A word that a program put together is that word, too.
+        Case(pooling.BlurPool2d(kernel, stride, padding_mode=f"{mode} ".strip()), dtype=dtype, names=names)
         for mode in ("reflect", "replicate", "zeros")
         for kernel, stride, dtype in ((3, 2, "float32"), ((4, 5), 1, "float64"), (1, 2, "float16"))
         for names in (None, FREE, (2, "C", 5, "W"))
