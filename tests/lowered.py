@@ -105,11 +105,12 @@ def check_gradient(
     *others: Array,
     names: Sequence[int | str] | None = None,
     exact: bool = False,
+    x: Array | None = None,
 ) -> list[str]:
     """Compare the graph of a gradient with the oracle; return its operators."""
     words: Any = {"opset": opset, "special_values": "exact" if exact else "finite", "verify": False}
     model = to_onnx_backward(layer, names or shape, dtype=dtype_of(dtype), **words)
-    x = drawn(shape, dtype, special=exact and is_exact(layer))
+    x = drawn(shape, dtype, special=exact and is_exact(layer)) if x is None else x
     result = twin(layer, x, *others)
     result = result[0] if isinstance(result, tuple) else result
     gradient = np.random.default_rng(9).integers(-4, 5, result.shape).astype(dtype_of(dtype))
