@@ -278,6 +278,41 @@ def test_powers_that_overflow_are_made_of_ratios(p: float, dtype: str, safe: boo
     assert names.count("ReduceSum") == (2 if safe else 1)
 
 
+SCALED = ["ReduceMax", "Greater", "Less", "And", "Where", "Div"]
+"""What takes the largest of a window out."""
+SUMMED = ["Gather", "ReduceSum"] * 2
+
+
+@pytest.mark.parametrize(
+    ("layer", "dtype", "exact", "expected"),
+    [
+        (pooling.LPPool2d(1, 2), "float64", True, ["Abs", *SUMMED]),
+        (pooling.LPPool2d(1, 2), "float32", False, ["Cast", "Abs", *SUMMED, "Cast"]),
+        (pooling.LPPool2d(2, 2), "float32", False, ["Cast", "Abs", "Mul", *SUMMED, "Sqrt", "Cast"]),
+        (pooling.LPPool2d(3, 2), "float32", False, ["Cast", "Abs", "Pow", *SUMMED, "Pow", "Cast"]),
+        (
+            pooling.LPPool2d(2, 2),
+            "float64",
+            False,
+            ["Abs", "Gather", "Gather", *SCALED, "Mul", "ReduceSum", "Sqrt", "Squeeze", "Mul"],
+        ),
+        (pooling.GlobalLPPool2d(1), "float64", False, ["Abs", "ReduceSum"]),
+        (pooling.GlobalLPPool2d(3), "float64", False, ["Abs", *SCALED, "Pow", "ReduceSum", "Pow", "Mul"]),
+        (pooling.GlobalLPPool2d(math.inf), "float64", False, ["Abs", "ReduceMax"]),
+        (
+            pooling.GlobalLPPool2d(math.inf),
+            "float64",
+            True,
+            ["Abs", "ReduceMax", "IsNaN", "Cast", "ReduceMax", "Cast", "Gather", "Add"],
+        ),
+        (pooling.GeMPool2d(1), "float64", False, ["Less", "Where", "ReduceMean"]),
+        (pooling.GeMPool2d(2), "float64", False, ["Less", "Where", *SCALED, "Mul", "ReduceMean", "Sqrt", "Mul"]),
+    ],
+)
+def test_graphs_of_norms(layer: Layer, dtype: str, exact: bool, expected: list[str]) -> None:
+    assert check(layer, (1, 2, 4, 4), dtype, 13, exact=exact) == expected
+
+
 @pytest.mark.parametrize("magnitude", [0.0, 1e-200, 1e200, 1e-300])
 def test_norms_neither_overflow_nor_vanish(magnitude: float) -> None:
     x = drawn((1, 2, 4, 4), "float64") * magnitude
