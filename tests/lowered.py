@@ -63,16 +63,22 @@ def is_exact(layer: Layer) -> bool:
     return OPERATORS[layer.operator].reducer in ("greatest", "smallest", "place")
 
 
-def assert_agrees(found: Array, expected: Array, *, exact: bool) -> None:
-    """Compare; sums of floats may differ by what they are rounded."""
+def largest(*arrays: Array) -> float:
+    """Return the largest finite magnitude."""
+    wide = [array.astype(np.float64) for array in arrays]
+    return max(float(np.abs(array[np.isfinite(array)]).max(initial=0)) for array in wide)
+
+
+def assert_agrees(found: Array, expected: Array, *given: Array, exact: bool) -> None:
+    """Compare; sums of floats may differ by what they are rounded, and by what the terms that were given are."""
     name = expected.dtype.name
     if exact or name not in FLOATS:
         assert_same(found, expected)
         return
     assert found.dtype == expected.dtype
     wide = expected.astype(np.float64)
-    largest = np.abs(wide[np.isfinite(wide)]).max(initial=1)
-    np.testing.assert_allclose(found.astype(np.float64), wide, rtol=ROUNDING[name], atol=ROUNDING[name] * largest / 8)
+    allowed = ROUNDING[name] * largest(expected, *given) / 8
+    np.testing.assert_allclose(found.astype(np.float64), wide, rtol=ROUNDING[name], atol=allowed)
 
 
 def check(
@@ -93,7 +99,7 @@ def check(
     expected = expected if isinstance(expected, tuple) else (expected,)
     assert len(found) == len(expected)
     for one, other in zip(found, expected, strict=True):
-        assert_agrees(one, other, exact=is_exact(layer))
+        assert_agrees(one, other, x, exact=is_exact(layer))
     return operators_of(model)
 
 
@@ -118,7 +124,7 @@ def check_gradient(
     expected = twin(layer, gradient, x, *others, backward=True)
     expected = expected if isinstance(expected, tuple) else (expected,)
     for one, other in zip(found, expected, strict=True):
-        assert_agrees(one, np.asarray(other), exact=is_exact(layer))
+        assert_agrees(one, np.asarray(other), gradient, x, exact=is_exact(layer))
     return operators_of(model)
 
 
