@@ -17,7 +17,7 @@ onnx = pytest.importorskip("onnx")
 onnxruntime = pytest.importorskip("onnxruntime")
 
 from pooling.export import to_onnx, to_onnx_backward  # noqa: E402
-from pooling.export.verification import run_model  # noqa: E402
+from pooling.export.verification import VerificationError, run_model  # noqa: E402
 
 CONVENTIONS = ("torch", "onnx", "onnx_column_major", "tensorflow")
 
@@ -31,7 +31,8 @@ def test_indices_of_every_convention(convention: str, names: Any, dimensions: in
     x = drawn(shape, "float32")
     for kind, arguments in (("MaxPool", (2, 1)), ("MaxPool", (3, 2, "same_lower")), ("AdaptiveMaxPool", (2,))):
         layer = getattr(pooling, f"{kind}{dimensions}d")(*arguments, return_indices=True)
-        model = to_onnx(layer, named, indices=convention, verify=False)  # type: ignore[arg-type]
+        # A word that a program put together is that word, too.
+        model = to_onnx(layer, named, indices=f"{convention} ".strip(), verify=False)  # type: ignore[arg-type]
         found = run_model(model, [x])[1]
         assert_same(found, reference.convert_indices(twin(layer, x)[1], shape, source="torch", target=convention))
 
@@ -59,6 +60,33 @@ def test_indices_have_no_nodes_that_change_nothing() -> None:
     assert "Range" in [node.op_type for node in fixed.graph.node]
 
 
+@pytest.mark.parametrize("convention", CONVENTIONS)
+def test_numbers_of_planes_are_verified_for_the_shape_that_they_were_written_for(convention: Any) -> None:
+    samples = np.random.default_rng(7).random((2, 3, 2))
+    layers = [
+        pooling.MaxPool2d(2, return_indices=True),
+        pooling.AdaptiveMaxPool2d(2, return_indices=True),
+        pooling.FractionalMaxPool2d(2, 2, return_indices=True, _random_samples=samples),
+    ]
+    for layer in layers:
+        model = to_onnx(layer, (2, 3, 4, 5), indices=convention)
+        assert [value.name for value in model.graph.output] == ["output", "indices"]
+
+
+@pytest.mark.parametrize("opset", [13, 18])
+@pytest.mark.parametrize("convention", CONVENTIONS)
+def test_negative_indices_of_every_convention_are_refused_by_the_runtime(convention: Any, opset: int) -> None:
+    x = drawn((2, 3, 2, 2), "float32")
+    for make, arrays in ((to_onnx, [x]), (to_onnx_backward, [drawn((2, 3, 4, 4), "float32"), x])):
+        model = make(pooling.MaxUnpool2d(2), x.shape, indices=convention, opset=opset, verify=False)
+        run_model(model, [*arrays, np.zeros(x.shape, np.int64)])
+        for index in (-1, -2, -96):
+            indices = np.zeros(x.shape, np.int64)
+            indices[1, 2, 0, 1] = index
+            with pytest.raises(VerificationError, match="out of"):
+                run_model(model, [*arrays, indices])
+
+
 @pytest.mark.parametrize("opset", [11, 17, 18, 19])
 @pytest.mark.parametrize("convention", CONVENTIONS)
 @pytest.mark.parametrize("dimensions", [1, 2, 3])
@@ -71,7 +99,7 @@ def test_unpooling_takes_indices_of_every_convention(convention: str, dimensions
     index.flat[:2] = index.flat[2]  # of elements of one index, the last stays
     x, gradient = drawn(pooled, "float32", seed=3), drawn(whole, "float32", seed=4)
     named = reference.convert_indices(index, whole, source="torch", target=convention)
-    keywords: Any = {"indices": convention, "output_size": whole[2:], "opset": opset, "verify": False}
+    keywords: Any = {"indices": f"{convention} ".strip(), "output_size": whole[2:], "opset": opset, "verify": False}
     for shape in (pooled, ("N", *pooled[1:])):
         model = to_onnx(layer, shape, **keywords)
         # Since opset 18 the graph says which element stays.
