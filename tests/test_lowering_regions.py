@@ -30,8 +30,8 @@ def rows(maps: Array, boxes: Array, dtype: str = "float32") -> Array:
     return np.concatenate((maps[:, np.newaxis], boxes), axis=1).astype(dtype)
 
 
-@pytest.mark.parametrize("opset", [16, 22])
-def test_regions_of_every_kind(opset: int) -> None:
+@pytest.mark.parametrize(("opset", "dtype"), [(16, "float64"), (22, "float64"), (22, "float16")])
+def test_regions_of_every_kind(opset: int, dtype: str) -> None:
     layers = [
         (pooling.MaxRoIPool((3, 2), 0.5), (rows(MAPS, BOXES, "float64"),)),
         *[
@@ -42,8 +42,10 @@ def test_regions_of_every_kind(opset: int) -> None:
         ],
     ]  # fmt: skip
     for layer, others in layers:
-        check(layer, (2, 2, 5, 6), "float64", opset, *others, exact=layer.operator == "max_roi_pool")
-        check_gradient(layer, (2, 2, 5, 6), "float64", opset, *others)
+        given = [each.astype(np.float32) if each.dtype != np.int64 and dtype == "float16" else each for each in others]
+        check(layer, (2, 2, 5, 6), dtype, opset, *given, exact=layer.operator == "max_roi_pool", names=("N", "C", 5, 6))
+        check(layer, (2, 2, 5, 6), dtype, opset, *(each[:0] for each in given))
+        check_gradient(layer, (2, 2, 5, 6), dtype, opset, *given)
 
 
 @pytest.mark.parametrize(
@@ -149,6 +151,12 @@ def test_gradients_go_to_the_first_of_equal_pixels_wherever_they_lie() -> None:
     ):
         check_gradient(layer, x.shape, "float64", 22, *others, x=x)
         check_gradient(layer, x.shape, "float64", 22, *others, x=np.zeros_like(x))
+    # Of more samples in one direction than in the other.
+    boxes = np.array([[0.0, 0, 3, 7], [1, 1, 7, 3], [0, 0, 7, 7], [2, 1, 5, 8]])
+    for seed in range(3):
+        x = np.random.default_rng(seed).integers(0, 2, (3, 1, 9, 8)).astype(np.float64)
+        layer = pooling.RoIAlign(1, 1.0, 0, "max", "output_half_pixel")
+        check_gradient(layer, x.shape, "float64", 22, boxes, np.array([0, 1, 2, 0]), x=x)
 
 
 @pytest.mark.parametrize("layer", [pooling.MaxRoIPool(2), pooling.RoIAlign(2, 1.0, 1), pooling.RoIAlign(2, mode="max")])
