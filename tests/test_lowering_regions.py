@@ -107,6 +107,20 @@ def test_attributes_of_roi_align_are_those_of_the_layer() -> None:
         to_onnx(layer, (2, 2, 5, 6), opset=15, verify=False)
 
 
+@pytest.mark.parametrize("mode", ["avg", "max"])
+@pytest.mark.parametrize("dtype", ["float16", "bfloat16", "float32", "float64"])
+def test_types_in_which_samples_are_worked_on(dtype: str, mode: Any) -> None:
+    layer, words = pooling.RoIAlign(2, mode=mode), {"dtype": dtype, "opset": 22, "verify": False}
+    for backward in (False, True):
+        model = (to_onnx_backward if backward else to_onnx)(layer, (2, 2, 5, 6), **words)  # type: ignore[operator]
+        held = [value.type.tensor_type.elem_type for value in model.graph.input]
+        held += [value.data_type for value in model.graph.initializer]
+        held += [word.i for node in model.graph.node for word in node.attribute if word.name == "to"]
+        # Means are as wide as coordinates are; the greatest sample, and gradients, twice as wide as the map.
+        wide = dtype == "float64" or (dtype == "float32" and (mode == "max" or backward))
+        assert (onnx.TensorProto.DOUBLE in held) == wide
+
+
 BORDERS = [-2.0, -1.25, -1.0, -0.75, -0.5, 0.0, 0.25, 1.0, 2.5, 3.0, 3.75, 4.0, 4.5, 5.0, 5.25, 6.0, 6.25, 7.0]
 """What lies on and beside the border of maps of 5 rows and of 6 columns."""
 
@@ -152,11 +166,12 @@ def test_gradients_go_to_the_first_of_equal_pixels_wherever_they_lie() -> None:
         check_gradient(layer, x.shape, "float64", 22, *others, x=x)
         check_gradient(layer, x.shape, "float64", 22, *others, x=np.zeros_like(x))
     # Of more samples in one direction than in the other.
-    boxes = np.array([[0.0, 0, 3, 7], [1, 1, 7, 3], [0, 0, 7, 7], [2, 1, 5, 8]])
+    tall = np.array([[0.0, 0, 3, 7], [1, 1, 4, 8], [2, 0, 4, 7], [2, 1, 5, 8]])
     for seed in range(3):
         x = np.random.default_rng(seed).integers(0, 2, (3, 1, 9, 8)).astype(np.float64)
         layer = pooling.RoIAlign(1, 1.0, 0, "max", "output_half_pixel")
-        check_gradient(layer, x.shape, "float64", 22, boxes, np.array([0, 1, 2, 0]), x=x)
+        for boxes in (tall, tall[:, [1, 0, 3, 2]]):
+            check_gradient(layer, x.shape, "float64", 22, boxes, np.array([0, 1, 2, 0]), x=x)
 
 
 @pytest.mark.parametrize("layer", [pooling.MaxRoIPool(2), pooling.RoIAlign(2, 1.0, 1), pooling.RoIAlign(2, mode="max")])
