@@ -87,8 +87,6 @@ def indices_to_coordinates(graph: GraphBuilder, call: LayerCall, index: str, x: 
 
 def _transposed(graph: GraphBuilder, cell: str, sizes: Sequence[Number]) -> str:
     """Count row by row what is counted column by column in a plane of these sizes, or the other way round."""
-    if len(sizes) == 1:
-        return cell
     result = ""
     for number, size in enumerate(sizes):
         below, step = product(sizes[number + 1 :]), product(sizes[:number])
