@@ -69,7 +69,7 @@ FREE_EXAMPLES: list[Layer] = [
 HEAD = """\
 <!-- Made by docs/make_onnx.py from the graphs that pooling.export emits. -->
 
-# Graphs
+# ONNX graphs of the operators
 
 What `pooling.export.to_onnx` emits, by operator and opset, for float32 and an input of shape `(N, 3, 9, 8)`. Every
 graph is run in onnxruntime and compared with the layer before it is handed over.

@@ -43,7 +43,7 @@ EXAMPLES: dict[str, list[Layer]] = {
 HEAD = f"""\
 <!-- Made by docs/make_onnx_gradients.py from the graphs that pooling.export emits. -->
 
-# Gradients as graphs
+# ONNX graphs of the gradients
 
 `pooling.export.to_onnx_backward(pool, input_shape)` gives the model that maps `grad_output` and `input` to
 `grad_input`, as `pool.backward` does. Below is what it emits, by operator and opset, for float32 and an input of shape

@@ -36,7 +36,7 @@ FAMILIES = {
 
 MODULES = {
     "filters": ("Filters: functions", ()),
-    "export": ("ONNX graphs", ("onnx",)),
+    "export": ("ONNX export", ("onnx",)),
     "onnx_models": ("ONNX nodes", ("onnx",)),
     "validation": ("Validation of runtimes", ("onnx",)),
     "doctor": ("The doctor", ()),
