@@ -197,14 +197,29 @@ def with_sanitizer(arguments: list[str], before: list[str]) -> int:
     }
     tests = [argument for argument in arguments if argument.startswith("tests/")]
     others = [argument for argument in arguments if argument not in tests]
-    command = [*before, str(SLOW), "-m", "pytest", *others]
+    # To rewrite assertions takes minutes as well.
+    command = [*before, str(SLOW), "-m", "pytest", "--assert=plain", "-p", "no:xdist", *others]
     return run_tests(tree, variables, tests or TESTS, "ThreadSanitizer", command)
+
+
+CYTHON = f"""import subprocess
+import sys
+
+if __name__ == "__main__":
+    sys.exit(subprocess.call([{sys.executable!r}, "-E", "-m", "cython", *sys.argv[1:]]))
+from Cython.Shadow import *
+from Cython.Shadow import __version__
+"""
+"""The program `cython` of this system, which is compiled, in place of the one that has wheels for every Python."""
 
 
 def with_wheel(arguments: list[str]) -> int:
     """Build the wheel, install it, and run tests file by file; return the exit status."""
-    os.environ["POOLING_LEVELS"] = LEVEL
-    install("--no-deps", "--force-reinstall", str(wheel_by_setup("free_threaded", ROOT, FOLDER, {}, PYTHON)))
+    translator = FOLDER / "translator"
+    translator.mkdir(exist_ok=True)
+    (translator / "cython.py").write_text(CYTHON)
+    variables = {"POOLING_LEVELS": LEVEL, "PYTHONPATH": str(translator)}
+    install("--no-deps", "--force-reinstall", str(wheel_by_setup("free_threaded", ROOT, FOLDER, variables, PYTHON)))
     with tempfile.TemporaryDirectory() as folder:
         tree = Path(folder)
         laid(tree)
