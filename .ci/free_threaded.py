@@ -10,7 +10,7 @@ it lets functions of the C library do. Races of CPython itself, and of NumPy, ar
 CPython and by .ci/thread_sanitizer.txt; any other report is a finding.
 
 Usage: python .ci/free_threaded.py [--source ARCHIVE] [--thread-sanitizer] [tests and arguments of pytest], with an
-interpreter that has Cython. Headers of libffi and zlib are installed for root on Debian. `--source` names an archive
+interpreter that has NumPy and Cython. Headers of libffi and zlib are installed for root on Debian. `--source` names an archive
 of the sources of CPython, for other systems, and where the mirror of Debian has not got what its list says. With
 `--parallel-threads 4 --iterations 2 --hypothesis-profile=few` among the arguments each test runs in four threads. Exit
 status 1 when a test fails or a race is found.
@@ -155,8 +155,9 @@ def install(*packages: str) -> None:
 def install_libraries() -> None:
     """Install NumPy, what the tests need, and what compiles the package."""
     say("installing NumPy, Cython and the tests' libraries ...")
-    of_tests = ("pytest>=8", "pytest-xdist", "pytest-run-parallel", "hypothesis")
-    install("numpy", "ml_dtypes", *of_tests, f"cython=={importlib.metadata.version('Cython')}", "setuptools")
+    # Of the same NumPy as here, so that random numbers are the same, and the same Cython, which is asked in its place.
+    same = [f"{name}=={importlib.metadata.version(name)}" for name in ("numpy", "cython")]
+    install(*same, "ml_dtypes", "pytest>=8", "pytest-xdist", "pytest-run-parallel", "hypothesis", "setuptools")
 
 
 def for_sanitized() -> dict[str, str]:
@@ -235,8 +236,8 @@ def main() -> int:
     parser.add_argument("--source", type=Path, help="an archive of the sources of CPython 3.14")
     parser.add_argument("--thread-sanitizer", action="store_true", help="look for races in the compiled modules")
     chosen, arguments = parser.parse_known_args()
-    if importlib.util.find_spec("Cython") is None:
-        sys.exit("free_threaded: run it with an interpreter that has Cython, such as .venv/bin/python")
+    if missing := [name for name in ("numpy", "Cython") if importlib.util.find_spec(name) is None]:
+        sys.exit(f"free_threaded: run it with an interpreter that has {', '.join(missing)}, such as .venv/bin/python")
     if platform.machine() != "x86_64":
         sys.exit("free_threaded: it is for x86-64")
     FOLDER.mkdir(parents=True, exist_ok=True)
