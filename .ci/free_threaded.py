@@ -5,15 +5,14 @@ what the tests need are wheels. The package is compiled for one level. Each file
 what has passed is not run again while the package and the tests are the same (.ci/wheel_tests.py).
 
 With `--thread-sanitizer` CPython is compiled once more, with ThreadSanitizer, as are the modules of the package, and
-the tests of calls from several threads run there. NumPy is not: what it does to memory by itself is not seen, only what
-it lets functions of the C library do. Races of CPython itself, and of NumPy, are left out by the list that comes with
-CPython and by .ci/thread_sanitizer.txt; any other report is a finding.
+the tests of calls from several threads run there. NumPy is not, so that what it does to memory is not seen. Races of
+CPython itself are left out by the lists that come with it, in Tools/tsan; any other report is a finding.
 
 Usage: python .ci/free_threaded.py [--source ARCHIVE] [--thread-sanitizer] [tests and arguments of pytest], with an
-interpreter that has NumPy and Cython. Headers of libffi and zlib are installed for root on Debian. `--source` names an archive
-of the sources of CPython, for other systems, and where the mirror of Debian has not got what its list says. With
-`--parallel-threads 4 --iterations 2 --hypothesis-profile=few` among the arguments each test runs in four threads. Exit
-status 1 when a test fails or a race is found.
+interpreter that has NumPy and Cython. Headers of libffi and zlib are installed for root on Debian. `--source` names an
+archive of the sources of CPython, for other systems, and for when the mirror of Debian has not got what its list says.
+With `--parallel-threads 4 --iterations 2 --hypothesis-profile=few` among the arguments each test runs in four threads.
+Exit status 1 when a test fails or a race is found.
 """
 
 from __future__ import annotations
