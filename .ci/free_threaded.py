@@ -5,15 +5,14 @@ what the tests need are wheels. The package is compiled for one level. Each file
 what has passed is not run again while the package and the tests are the same (.ci/wheel_tests.py).
 
 With `--thread-sanitizer` CPython is compiled once more, with ThreadSanitizer, as are the modules of the package, and
-the tests of calls from several threads run there. NumPy is not: what it does to memory by itself is not seen, only what
-it lets functions of the C library do. Races of CPython itself, and of NumPy, are left out by the list that comes with
-CPython and by .ci/thread_sanitizer.txt; any other report is a finding.
+the tests of calls from several threads run there. NumPy is not, so that what it does to memory is not seen. Races of
+CPython itself are left out by the lists that come with it, in Tools/tsan; any other report is a finding.
 
 Usage: python .ci/free_threaded.py [--source ARCHIVE] [--thread-sanitizer] [tests and arguments of pytest], with an
-interpreter that has Cython. Headers of libffi and zlib are installed for root on Debian. `--source` names an archive
-of the sources of CPython, for other systems, and where the mirror of Debian has not got what its list says. With
-`--parallel-threads 4 --iterations 2 --hypothesis-profile=few` among the arguments each test runs in four threads. Exit
-status 1 when a test fails or a race is found.
+interpreter that has NumPy and Cython. Headers of libffi and zlib are installed for root on Debian. `--source` names an
+archive of the sources of CPython, for other systems, and for when the mirror of Debian has not got what its list says.
+With `--parallel-threads 4 --iterations 2 --hypothesis-profile=few` among the arguments each test runs in four threads.
+Exit status 1 when a test fails or a race is found.
 """
 
 from __future__ import annotations
@@ -155,8 +154,9 @@ def install(*packages: str) -> None:
 def install_libraries() -> None:
     """Install NumPy, what the tests need, and what compiles the package."""
     say("installing NumPy, Cython and the tests' libraries ...")
-    of_tests = ("pytest>=8", "pytest-xdist", "pytest-run-parallel", "hypothesis")
-    install("numpy", "ml_dtypes", *of_tests, f"cython=={importlib.metadata.version('Cython')}", "setuptools")
+    # Of the same NumPy as here, so that random numbers are the same, and the same Cython, which is asked in its place.
+    same = [f"{name}=={importlib.metadata.version(name)}" for name in ("numpy", "cython")]
+    install(*same, "ml_dtypes", "pytest>=8", "pytest-xdist", "pytest-run-parallel", "hypothesis", "setuptools")
 
 
 def for_sanitized() -> dict[str, str]:
@@ -197,14 +197,29 @@ def with_sanitizer(arguments: list[str], before: list[str]) -> int:
     }
     tests = [argument for argument in arguments if argument.startswith("tests/")]
     others = [argument for argument in arguments if argument not in tests]
-    command = [*before, str(SLOW), "-m", "pytest", *others]
+    # To rewrite assertions takes minutes as well.
+    command = [*before, str(SLOW), "-m", "pytest", "--assert=plain", "-p", "no:xdist", *others]
     return run_tests(tree, variables, tests or TESTS, "ThreadSanitizer", command)
+
+
+CYTHON = f"""import subprocess
+import sys
+
+if __name__ == "__main__":
+    sys.exit(subprocess.call([{sys.executable!r}, "-E", "-m", "cython", *sys.argv[1:]]))
+from Cython.Shadow import *
+from Cython.Shadow import __version__
+"""
+"""The program `cython` of this system, which is compiled, in place of the one that has wheels for every Python."""
 
 
 def with_wheel(arguments: list[str]) -> int:
     """Build the wheel, install it, and run tests file by file; return the exit status."""
-    os.environ["POOLING_LEVELS"] = LEVEL
-    install("--no-deps", "--force-reinstall", str(wheel_by_setup("free_threaded", ROOT, FOLDER, {}, PYTHON)))
+    translator = FOLDER / "translator"
+    translator.mkdir(exist_ok=True)
+    (translator / "cython.py").write_text(CYTHON)
+    variables = {"POOLING_LEVELS": LEVEL, "PYTHONPATH": str(translator)}
+    install("--no-deps", "--force-reinstall", str(wheel_by_setup("free_threaded", ROOT, FOLDER, variables, PYTHON)))
     with tempfile.TemporaryDirectory() as folder:
         tree = Path(folder)
         laid(tree)
@@ -220,8 +235,8 @@ def main() -> int:
     parser.add_argument("--source", type=Path, help="an archive of the sources of CPython 3.14")
     parser.add_argument("--thread-sanitizer", action="store_true", help="look for races in the compiled modules")
     chosen, arguments = parser.parse_known_args()
-    if importlib.util.find_spec("Cython") is None:
-        sys.exit("free_threaded: run it with an interpreter that has Cython, such as .venv/bin/python")
+    if missing := [name for name in ("numpy", "Cython") if importlib.util.find_spec(name) is None]:
+        sys.exit(f"free_threaded: run it with an interpreter that has {', '.join(missing)}, such as .venv/bin/python")
     if platform.machine() != "x86_64":
         sys.exit("free_threaded: it is for x86-64")
     FOLDER.mkdir(parents=True, exist_ok=True)
