@@ -444,6 +444,7 @@ def test_gradients(case: Case) -> None:
         (pooling.AvgPool2d(2, divisor_override=1.9 * 2.0**126), (1, 2, 4, 4), ["Div", "Gather", "Gather"]),
         (pooling.AvgPool2d(2, divisor_override=2.0**-127), (1, 2, 4, 4), ["Cast", "Div", "Gather", "Gather", "Cast"]),
         (pooling.AvgPool2d(2, divisor_override=-(2.0**127)), (1, 2, 4, 4), ["Cast", "Div", "Gather", "Gather", "Cast"]),
+        (pooling.AvgPool2d(2, divisor_override=1e40), (1, 2, 4, 4), ["Cast", "Div", "Gather", "Gather", "Cast"]),
     ],
 )
 def test_graphs_of_gradients_of_means(layer: Layer, shape: tuple[int, ...], expected: list[str]) -> None:

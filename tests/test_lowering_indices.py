@@ -29,10 +29,16 @@ def test_indices_of_every_convention(convention: str, names: Any, dimensions: in
     shape = (3, 2, 4, 3, 5)[: 2 + dimensions]
     named = shape if names is None else tuple(a or b for a, b in zip(names, shape, strict=False))
     x = drawn(shape, "float32")
-    for kind, arguments in (("MaxPool", (2, 1)), ("MaxPool", (3, 2, "same_lower")), ("AdaptiveMaxPool", (2,))):
+    for kind, arguments, values in (
+        ("MaxPool", (2, 1), "finite"),
+        ("MaxPool", (3, 2, "same_lower"), "finite"),
+        ("MaxPool", (3, 2, "same_lower"), "exact"),
+        ("AdaptiveMaxPool", (2,), "finite"),
+    ):
         layer = getattr(pooling, f"{kind}{dimensions}d")(*arguments, return_indices=True)
         # A word that a program put together is that word, too.
-        model = to_onnx(layer, named, indices=f"{convention} ".strip(), verify=False)  # type: ignore[arg-type]
+        words: Any = {"indices": f"{convention} ".strip(), "special_values": values, "verify": False}
+        model = to_onnx(layer, named, **words)
         assert operators_of(model)
         found = run_model(model, [x])[1]
         assert_same(found, reference.convert_indices(twin(layer, x)[1], shape, source="torch", target=convention))
