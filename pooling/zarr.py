@@ -302,7 +302,7 @@ def _of_npy(path: Path) -> Any:
         )
     try:
         array = np.load(path, mmap_mode="r")
-    except (ValueError, EOFError) as error:
+    except (ValueError, EOFError, zipfile.BadZipFile) as error:
         raise value_error(FUNCTION, f"{str(path)!r} is cut off, or no array ({first_line(error)})") from error
     if not isinstance(array, np.ndarray):
         array.close()

@@ -359,6 +359,30 @@ def test_a_damaged_program(program, tmp_path):
         examine(str(path))
 
 
+def damaged_archive(path, name):
+    """Write an archive with a file whose compressed bytes are those of no stream."""
+    with zipfile.ZipFile(path, "w", zipfile.ZIP_DEFLATED) as archive:
+        archive.writestr(name, bytes(range(256)) * 9)
+        begin = archive.getinfo(name).header_offset + 30 + len(name)
+    data = bytearray(path.read_bytes())
+    data[begin : begin + 8] = b"\xff" * 8
+    path.write_bytes(data)
+    return str(path)
+
+
+def test_a_program_whose_compressed_parts_are_damaged(tmp_path, program):
+    path = damaged_archive(tmp_path / "net.pt2", "net/models/model.json")
+    with zipfile.ZipFile(path, "a") as archive:
+        archive.writestr("net/archive_version", "0")
+    with pytest.raises(NetworkError, match=r"is damaged \(Error -3 while decompressing data"):
+        examine(path)
+
+
+def test_weights_whose_compressed_parts_are_damaged(tmp_path):
+    with pytest.raises(NetworkError, match=r"net\.pt"):
+        examine(damaged_archive(tmp_path / "net.pt", "net/data.pkl"))
+
+
 @pytest.mark.parametrize("content", [b"", b"PK\x03\x04", b"not a zip at all"])
 def test_what_is_no_program(tmp_path, content):
     path = tmp_path / "net.pt2"

@@ -258,6 +258,8 @@ def test_sources_that_are_cut_off(tmp_path):
     for begins, sentence in (
         (b"\x93NU", "is cut off, or no array: it has 3 bytes"),
         (b"PK\3\4aaaa", "is no file of numpy"),
+        # The end of an archive, with a list of files that is none.
+        (b"x" * 50 + b"PK\5\6" + bytes(4) + bytes([1, 0, 1, 0, 50]) + bytes(9), "is cut off, or no array"),
     ):
         (tmp_path / "e.npy").write_bytes(begins)
         with pytest.raises(ValueError, match=sentence):

@@ -178,7 +178,7 @@ def _archive(path: Path) -> tuple[str, str] | None:
             if data is not None:
                 with archive.open(data) as file:
                     return _pickle(list(_imported(file.read(LONGEST_PICKLE))), path)
-    except (OSError, ValueError, RuntimeError, NotImplementedError, zipfile.BadZipFile):
+    except Exception:  # zipfile lets those of its decompressors through
         return None
     if "archive_format" in ends or "serialized_exported_program.json" in ends:
         return "is a program of torch.export", "give it a name that ends in .pt2"
