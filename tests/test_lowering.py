@@ -208,6 +208,17 @@ def test_graphs_of_means(layer: Layer, dtype: str, opset: int | None, expected: 
     assert check(layer, (2, 2, 7, 8), dtype, opset) == expected
 
 
+@pytest.mark.parametrize(("width", "windows"), [(511, 2**16), (513, 2**16 + 2**8)])
+def test_shares_of_many_windows_are_worked_out_at_run_time(width: int, windows: int) -> None:
+    layer, shape = pooling.AvgPool2d(3, 2, [(0, 1), (1, 0)], True), (1, 1, 511, width)
+    assert math.prod(layer.output_shape(shape)) == windows
+    model = to_onnx(layer, shape, verify=False)
+    names = [node.op_type for node in model.graph.node]
+    assert ("Div" in names) == (windows > 2**16)
+    # Either each window is in the model, or those of each axis are.
+    assert max(math.prod(array.dims) for array in model.graph.initializer) == (257 if windows > 2**16 else windows)
+
+
 @pytest.mark.parametrize(
     ("dtype", "divisor", "fits"),
     [

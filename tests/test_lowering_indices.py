@@ -11,6 +11,7 @@ import pytest
 import pooling
 from pooling import reference
 from tests.conftest import assert_same
+from tests.exported import check_model
 from tests.lowered import check, drawn, operators_of, twin
 
 onnx = pytest.importorskip("onnx")
@@ -40,6 +41,7 @@ def test_indices_of_every_convention(convention: str, names: Any, dimensions: in
         words: Any = {"indices": f"{convention} ".strip(), "special_values": values, "verify": False}
         model = to_onnx(layer, named, **words)
         assert operators_of(model)
+        check_model(model)
         found = run_model(model, [x])[1]
         assert_same(found, reference.convert_indices(twin(layer, x)[1], shape, source="torch", target=convention))
 
@@ -66,6 +68,17 @@ def test_indices_have_no_nodes_that_change_nothing() -> None:
     assert [each for each in follows if each in ("Div", "Mod", "Sub", "Mul")] == ["Div", "Mod", "Mul", "Mod", "Sub"]
     fixed = to_onnx(pooling.MaxPool2d(2, return_indices=True), ("N", "C", 4, 6), indices="tensorflow", verify=False)
     assert "Range" in [node.op_type for node in fixed.graph.node]
+
+
+@pytest.mark.parametrize("convention", ["onnx", "tensorflow"])
+def test_range_is_given_scalars(convention: Any) -> None:
+    layer = pooling.AdaptiveMaxPool2d(2, return_indices=True)
+    model = to_onnx(layer, ("N", "C", 4, 6), indices=convention, verify=False)
+    inferred = onnx.shape_inference.infer_shapes(model, strict_mode=True).graph
+    ranks = {value.name: len(value.type.tensor_type.shape.dim) for value in inferred.value_info}
+    ranks |= {array.name: len(array.dims) for array in inferred.initializer}
+    (given,) = (list(node.input) for node in inferred.node if node.op_type == "Range")
+    assert [ranks[name] for name in given] == [0, 0, 0]
 
 
 @pytest.mark.parametrize("convention", CONVENTIONS)
