@@ -441,13 +441,13 @@ def grid(axes: Sequence[Axis]) -> Grid:
     """Combine the axes, and decide for each tap whether it lies in the input or in the declared padding."""
     windows = {}
     for cell in itertools.product(*(range(len(axis.windows)) for axis in axes)):
-        taps, padding = [], 0
-        for tap in itertools.product(*(axis.windows[o] for axis, o in zip(axes, cell, strict=True))):
-            if all(0 <= t < axis.size for axis, t in zip(axes, tap, strict=True)):
-                taps.append(tap)
-            else:
-                padding += 1
-        windows[cell] = Window(taps, padding)
+        spans = [axis.windows[o] for axis, o in zip(axes, cell, strict=True)]
+        taps = list(
+            itertools.product(
+                *([t for t in span if 0 <= t < axis.size] for axis, span in zip(axes, spans, strict=True))
+            )
+        )
+        windows[cell] = Window(taps, math.prod(map(len, spans)) - len(taps))
     return windows
 
 
@@ -1026,16 +1026,14 @@ class WeightedSum:
     def backward(self, grad_output: npt.ArrayLike) -> Array:
         """Send each gradient to all taps of its sum, times their weights."""
         grads = self.view.gradients(grad_output, self.shape)
-        return self.view.gathered(
-            {
-                plane: [
-                    (tap, times(grads[plane][cell], Fraction(weight) / Fraction(part.divisor)))
-                    for cell, part in self.sums[plane].items()
-                    for tap, weight in zip(part.taps, part.weights, strict=True)
-                ]
-                for plane in self.view.planes()
-            }
-        )
+        terms: dict[Cell, list[tuple[Cell, Number]]] = {plane: [] for plane in self.view.planes()}
+        for plane, parts in terms.items():
+            for cell, part in self.sums[plane].items():
+                grad, divisor = grads[plane][cell], Fraction(part.divisor)
+                # Once for each weight: a window may have thousands of taps, all of weight 1.
+                shares = {weight: times(grad, Fraction(weight) / divisor) for weight in set(part.weights)}
+                parts += [(tap, shares[weight]) for tap, weight in zip(part.taps, part.weights, strict=True)]
+        return self.view.gathered(terms)
 
 
 AVERAGEABLE = FLOATS.keys() | INTEGERS
