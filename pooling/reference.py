@@ -1355,9 +1355,11 @@ roi_align, roi_align_backward = publish("roi_align", aligned_regions)
 
 
 def power(base: float, exponent: float) -> float:
-    """Raise to a power as IEEE 754 has it: infinity instead of an error."""
-    with np.errstate(all="ignore"):
-        return float(np.power(np.float64(base), np.float64(exponent)))
+    """Raise a number that is not negative to a power as IEEE 754 has it: infinity instead of an error."""
+    try:
+        return math.pow(base, exponent)
+    except (OverflowError, ValueError):  # the latter: 0 to a negative power
+        return math.inf
 
 
 @dataclass
