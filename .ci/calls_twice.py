@@ -16,7 +16,6 @@ import atexit
 import ctypes
 import functools
 import importlib
-import inspect
 import io
 import os
 import pickle
@@ -178,6 +177,30 @@ def answered(call: Callable[[], Any], arrays: Sequence[np.ndarray[Any, Any]]) ->
     return result, raised, (said, [seen(array) for array in arrays])
 
 
+KERNELS = "kernels"
+"""Stands for the module of the best level, which has another name on each processor."""
+
+
+def kernels_of() -> types.ModuleType:
+    """Return the kernels that the package runs."""
+    from pooling.dispatch import kernels
+
+    return kernels
+
+
+def again(message: bytes) -> Any:
+    """Make a call that was sent, and return what is compared, or why there is nothing."""
+    import pooling
+
+    try:
+        (module, name, arguments, keywords, threads), arrays = unpacked(message)
+        function = getattr(kernels_of() if module == KERNELS else importlib.import_module(module), name)
+        with pooling.threads(threads):
+            return answered(functools.partial(function, *arguments, **keywords), arrays)[2]
+    except (Exception, Difference) as error:
+        return "no answer", repr(error)
+
+
 # --- the other interpreter --------------------------------------------------------------------------------------------
 
 
@@ -185,17 +208,8 @@ def serve() -> None:
     """Make the calls that are read from the standard input, and write what they answer."""
     read, write = os.fdopen(os.dup(0), "rb"), os.fdopen(os.dup(1), "wb")
     os.dup2(2, 1)
-    import pooling
-
     while message := next_of(read):
-        try:
-            (module, name, arguments, keywords, threads), arrays = unpacked(message)
-            function = getattr(kernels_of() if module == KERNELS else importlib.import_module(module), name)
-            with pooling.threads(threads):
-                _, _, found = answered(functools.partial(function, *arguments, **keywords), arrays)
-        except (Exception, Difference) as error:
-            found = ("no answer", repr(error))
-        send(write, pickle.dumps(found, protocol=5))
+        send(write, pickle.dumps(again(message), protocol=5))
 
 
 def next_of(read: Any) -> bytes:
@@ -212,16 +226,6 @@ def send(write: Any, message: bytes) -> None:
 
 
 # --- this one ---------------------------------------------------------------------------------------------------------
-
-KERNELS = "kernels"
-"""Stands for the module of the best level, which has another name on each processor."""
-
-
-def kernels_of() -> types.ModuleType:
-    """Return the kernels that the package runs."""
-    from pooling.dispatch import kernels
-
-    return kernels
 
 
 class Other:
@@ -325,13 +329,6 @@ class Other:
         for name, value in list(vars(kernels).items()):
             if callable(value) and not isinstance(value, type) and not name.startswith("_"):
                 setattr(kernels, name, self.wrapped(KERNELS, name, value))
-
-
-def again(message: bytes) -> Any:
-    """Make a call that was sent here, and return what is compared."""
-    (module, name, arguments, keywords, _), arrays = unpacked(message)
-    function = inspect.unwrap(getattr(kernels_of() if module == KERNELS else importlib.import_module(module), name))
-    return answered(functools.partial(function, *arguments, **keywords), arrays)[2]
 
 
 def brief(value: Any) -> str:
