@@ -10,7 +10,8 @@ random tests make fewer examples. What emulation cannot show: speed, and the ord
 reach other threads.
 
 That takes hours, and goes on where it was stopped: what was compared and which tests passed stands in
-build/aarch64/journal, as long as the package and the tests are the same.
+build/aarch64/journal, as long as the packages of both machines, their libraries, the tests and these scripts are the
+same.
 
 Usage: python .ci/aarch64.py [--jobs N] [--minutes N] [--report] [NAME ...], with an interpreter that has the package
 and the version that Debian has (bookworm: 3.11). A NAME is a file of tests, `functional` for tests/test_functional.py;
@@ -40,7 +41,16 @@ from functools import partial
 from pathlib import Path
 from typing import Any
 
-from other_python import apt_of_its_own, debian_release, install_tools, install_wheels, say, wheel_by_setup
+from one_by_one import digest_of, state_of
+from other_python import (
+    apt_of_its_own,
+    debian_release,
+    install_tools,
+    install_wheels,
+    of_glibc,
+    say,
+    wheel_by_setup,
+)
 from wheel_tests import ARRAYS, ROOT, environment, laid
 
 FOLDER = ROOT / "build" / "aarch64"
@@ -105,9 +115,7 @@ def make_interpreter() -> None:
 
 def install(*packages: str) -> None:
     """Install wheels for aarch64 beside the emulated interpreter."""
-    glibc = [f"manylinux_2_{minor}_aarch64" for minor in (17, 24, 26, 27, 28, 34)]
-    platforms = [*glibc, "manylinux2014_aarch64", "linux_aarch64"]
-    install_wheels(HOME / "lib" / VERSION / "site-packages", platforms, *packages)
+    install_wheels(HOME / "lib" / VERSION / "site-packages", of_glibc("aarch64"), *packages)
 
 
 def build_wheel() -> Path:
@@ -148,6 +156,8 @@ def fused() -> int:
                 # libgcc's conversions to and from 128 bits are exact.
                 elif FUSED.search(line) and not function.startswith(("__fix", "__float")):
                     found.append(f"{module.name}: {function}: {line.strip()}")
+        if process.returncode:
+            sys.exit(f"aarch64: {module} cannot be disassembled, exit status {process.returncode}; run it again")
     for line in found:
         say(f"FUSED {line}")
     say(f"fused multiply-adds: {len(found)}")
@@ -157,19 +167,20 @@ def fused() -> int:
 # --- the journal ------------------------------------------------------------------------------------------------------
 
 
-def digest_of(*files: Path) -> str:
-    """Return a digest of the names and the bytes of files."""
-    found = hashlib.sha256()
-    for path in sorted(files):
-        found.update(path.name.encode() + path.read_bytes())
-    return found.hexdigest()
+def package_here() -> Path:
+    """Return the folder of the package that this interpreter has."""
+    import pooling
+
+    return Path(pooling.__file__).parent
 
 
 def of_package(folder: Path, *tests: str) -> str:
-    """Return a digest of an installed package, of some tests, and of what all tests share."""
-    package = [path for path in folder.rglob("*") if path.suffix in (".py", ".so") and "__pycache__" not in path.parts]
-    shared = [path for path in (TREE / "tests").glob("*.py") if not path.name.startswith("test_")]
-    return digest_of(*package, *shared, *(TREE / "tests" / f"test_{name}.py" for name in tests))
+    """Return a digest of an installed package, of what it is compared with, and of some tests."""
+    here = [path for path in package_here().rglob("*") if path.suffix in (".py", ".so")]
+    plugins = [ROOT / ".ci" / f"{name}.py" for name in ("aarch64", "calls_twice", "journal")]
+    names = [f"test_{name}" for name in tests]
+    others = digest_of([*here, *plugins]), importlib.metadata.version("numpy")
+    return state_of(folder, TREE, names, environment(), *others)
 
 
 def begun(name: str, digest: str) -> Path:
@@ -320,7 +331,7 @@ def made(python: str, journal: Path, names: list[str], clock: Clock) -> None:
 def different(clock: Clock, jobs: int) -> int:
     """Compare the digests of both machines; return how many differ."""
     names = list(parts())
-    here = begun("bytes-here", of_package(ROOT / "pooling", "levels"))
+    here = begun("bytes-here", of_package(package_here(), "levels"))
     there = begun("bytes-aarch64", of_package(PACKAGE, "levels"))
     say(f"comparing bytes of {len(names)} parts ...")
     for python, journal, together in ((sys.executable, here, 1), (str(PYTHON), there, jobs)):
@@ -376,16 +387,14 @@ def tested(name: str, clock: Clock) -> None:
     for python in ([] if name in EMULATED else [twice]) + [[str(PYTHON), *command]]:
         with log.open("w") as file:
             status = clock.wait(clock.run(python, env=variables(), stdout=file, stderr=file))
-        calls = {how: int(number) for number, how in CALLS.findall(log.read_text(errors="replace"))}
+        said = log.read_text(errors="replace").rpartition(" array functions: ")[2].partition("\n")[0]
+        calls = {how: int(number) for number, how in CALLS.findall(said)}
         if calls:
             write(journal, calls=calls)
         # What fails for being run so, such as tests of memory, runs under the emulator.
         if status != 1 or calls.get("different"):
             break
-    # 5: everything has been done before.
-    if status in (0, 1, 5):
-        write(journal, finished=status)
-    elif status is not None:
+    if status not in (0, 1, 5, None):
         last = [record["began"] for record in lines_of(journal) if "began" in record][-1:]
         say(f"test_{name}: exit status {status} in {last}")
     say(f"{told(journal)}; {time.monotonic() - begin:.0f} s")
@@ -406,9 +415,12 @@ def calls_in(journal: Path) -> Counter[str]:
 
 def outcome_of(journal: Path) -> str:
     """Return "passed", "failed", or "unfinished"."""
-    if any(record["outcome"] == "failed" for record in outcomes_in(journal).values()):
+    outcomes = outcomes_in(journal)
+    if calls_in(journal)["different"] or any(record["outcome"] == "failed" for record in outcomes.values()):
         return "failed"
-    return "passed" if any("finished" in record for record in lines_of(journal)) else "unfinished"
+    # 5: everything has been done before.
+    ended = any(record.get("finished") in (0, 1, 5) for record in lines_of(journal))
+    return "passed" if outcomes and ended else "unfinished"
 
 
 def told(journal: Path) -> str:

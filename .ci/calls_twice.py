@@ -5,8 +5,9 @@ NumPy, and may be that of another processor under an emulator: the tests and wha
 this machine, and only the call itself at that of the other. Arrays go there with what lies around them, their strides
 and their alignment. Compared are what is returned, the elements of all arrays that were passed, or the error with its
 sentence; the bytes of the elements, with one NaN in place of all. A call whose arguments cannot be sent (objects of the
-tests, more than `MOST` bytes), or that answers otherwise when it is made again here (random draws), is made here alone;
-both kinds are counted.
+tests or of other libraries, more than `MOST` bytes), or that answers otherwise when it is made again here (random
+draws), is made here alone; both kinds are counted. Exit status 1 when an answer differs or there is none, even where
+the test did not see it, as in a thread of its own.
 """
 
 from __future__ import annotations
@@ -15,7 +16,6 @@ import atexit
 import ctypes
 import functools
 import importlib
-import inspect
 import io
 import os
 import pickle
@@ -37,6 +37,10 @@ LINE = 64
 """Bytes by which memory is aligned alike."""
 ADDRESS = re.compile("0x[0-9a-f]+")
 """Of an object, in what is written about it."""
+SENT = {*sys.stdlib_module_names, "numpy", "ml_dtypes", "pooling"}
+"""Libraries whose objects are sent; those of others may hold addresses of this process."""
+WRITTEN = (np.generic, bool, int, float, complex, str, bytes, type(None))
+"""Results that are compared by how they are written, which tells any two apart."""
 
 
 class View(NamedTuple):
@@ -52,6 +56,10 @@ class View(NamedTuple):
 
 class CannotSendError(Exception):
     """What is passed cannot be made again in another process."""
+
+
+class Difference(BaseException):
+    """The other interpreter did not answer the same; no test catches it by accident."""
 
 
 def bounds(array: np.ndarray[Any, Any]) -> tuple[int, int]:
@@ -70,7 +78,10 @@ class Packer(pickle.Pickler):
         self.arrays: list[np.ndarray[Any, Any]] = []
 
     def persistent_id(self, obj: Any) -> int | None:
-        """Return the number of an array."""
+        """Return the number of an array; refuse objects of other libraries."""
+        owner = obj if isinstance(obj, (type, types.FunctionType)) else type(obj)
+        if owner.__module__.partition(".")[0] not in SENT:
+            raise CannotSendError
         if type(obj) is not np.ndarray or obj.dtype.hasobject or not obj.size:
             return None
         for number, array in enumerate(self.arrays):
@@ -142,14 +153,17 @@ def seen(result: Any) -> Any:
         return "masked", seen(np.asarray(result.filled(0))), seen(np.ma.getmaskarray(result))
     if isinstance(result, np.ndarray):
         elements = result
-        if result.dtype.kind in "fcV" and result.dtype.names is None:
+        # Of "V" are the numbers of ml_dtypes, not all of which have a NaN, and bytes without a meaning.
+        if result.dtype.kind in "fcV" and result.dtype.names is None and np.any(nan := result != result):
             elements = result.copy()
-            elements[np.isnan(result.astype(np.complex128 if result.dtype.kind == "c" else np.float64))] = np.nan
+            elements[nan] = np.nan
         laid = result.flags.c_contiguous, result.flags.f_contiguous
         return "array", str(result.dtype), result.shape, laid, elements.tobytes()
     if isinstance(result, (tuple, list)):
         return type(result).__name__, *map(seen, result)
-    return type(result).__name__, ADDRESS.sub("", repr(result))
+    if not isinstance(result, WRITTEN):
+        raise Difference(f"a {type(result).__name__} cannot be compared; tell `seen` how")
+    return type(result).__name__, repr(result)
 
 
 def answered(call: Callable[[], Any], arrays: Sequence[np.ndarray[Any, Any]]) -> tuple[Any, Any, Any]:
@@ -160,7 +174,31 @@ def answered(call: Callable[[], Any], arrays: Sequence[np.ndarray[Any, Any]]) ->
     except BaseException as error:
         raised = error
     said = ("raised", type(raised).__name__, ADDRESS.sub("", str(raised))) if raised else seen(result)
-    return result, raised, (said, [seen(array) for array in arrays if array.flags.writeable])
+    return result, raised, (said, [seen(array) for array in arrays])
+
+
+KERNELS = "kernels"
+"""Stands for the module of the best level, which has another name on each processor."""
+
+
+def kernels_of() -> types.ModuleType:
+    """Return the kernels that the package runs."""
+    from pooling.dispatch import kernels
+
+    return kernels
+
+
+def again(message: bytes) -> Any:
+    """Make a call that was sent, and return what is compared, or why there is nothing."""
+    import pooling
+
+    try:
+        (module, name, arguments, keywords, threads), arrays = unpacked(message)
+        function = getattr(kernels_of() if module == KERNELS else importlib.import_module(module), name)
+        with pooling.threads(threads):
+            return answered(functools.partial(function, *arguments, **keywords), arrays)[2]
+    except (Exception, Difference) as error:
+        return "no answer", repr(error)
 
 
 # --- the other interpreter --------------------------------------------------------------------------------------------
@@ -170,19 +208,8 @@ def serve() -> None:
     """Make the calls that are read from the standard input, and write what they answer."""
     read, write = os.fdopen(os.dup(0), "rb"), os.fdopen(os.dup(1), "wb")
     os.dup2(2, 1)
-    import pooling
-
     while message := next_of(read):
-        try:
-            (module, name, arguments, keywords, threads), arrays = unpacked(message)
-            function = getattr(kernels_of() if module == KERNELS else importlib.import_module(module), name)
-        except Exception as error:
-            answer: Any = repr(error)
-        else:
-            with pooling.threads(threads):
-                _, _, found = answered(functools.partial(function, *arguments, **keywords), arrays)
-            answer = (found,)
-        send(write, pickle.dumps(answer, protocol=5))
+        send(write, pickle.dumps(again(message), protocol=5))
 
 
 def next_of(read: Any) -> bytes:
@@ -199,20 +226,6 @@ def send(write: Any, message: bytes) -> None:
 
 
 # --- this one ---------------------------------------------------------------------------------------------------------
-
-KERNELS = "kernels"
-"""Stands for the module of the best level, which has another name on each processor."""
-
-
-def kernels_of() -> types.ModuleType:
-    """Return the kernels that the package runs."""
-    from pooling.dispatch import kernels
-
-    return kernels
-
-
-class Difference(BaseException):
-    """Both interpreters answered, and not the same; no test catches it by accident."""
 
 
 class Other:
@@ -249,26 +262,34 @@ class Other:
             self.counts["made here alone"] += 1
             return call()
         with self.lock:
-            send(self.process.stdin, message)
-            result, raised, ours = answered(call, arrays)
-            reply = next_of(self.process.stdout)
-        if not reply:
-            raise Difference(f"{name}: the other interpreter ended with exit status {self.process.wait()}")
-        theirs = pickle.loads(reply)
-        alone = isinstance(theirs, str) or isinstance(raised, (MemoryError, Warning, KeyboardInterrupt))
-        if not alone and ours != theirs[0]:
+            try:
+                send(self.process.stdin, message)
+                result, raised, ours = answered(call, arrays)
+                theirs = pickle.loads(next_of(self.process.stdout))
+            except BaseException as error:
+                # The next call would read the answer to this one.
+                self.process.kill()
+                if isinstance(error, KeyboardInterrupt):
+                    raise
+                ended = f"the other interpreter ended with exit status {self.process.wait()}"
+                raise self.difference(f"{name}: {ended}: {error!r}") from error
+        alone = isinstance(raised, (MemoryError, Warning, KeyboardInterrupt))
+        if not alone and ours != theirs:
             alone = ours != again(message)
             if not alone:
-                self.counts["different"] += 1
-                raise Difference(
-                    f"{name}: {brief(ours)} here, {brief(theirs[0])} there, for {brief((call.args, call.keywords))}"
-                )
+                asked = brief((call.args, call.keywords))
+                raise self.difference(f"{name}: {brief(ours)} here, {brief(theirs)} there, for {asked}")
         self.counts["made here alone" if alone else "made twice"] += 1
         if not alone:
             self.by_name[name] += 1
         if raised:
             raise raised
         return result
+
+    def difference(self, sentence: str) -> Difference:
+        """Count a difference, and return it."""
+        self.counts["different"] += 1
+        return Difference(sentence)
 
     def wrapped(self, module: str, name: str, function: Callable[..., Any]) -> Callable[..., Any]:
         """Return a function that makes the calls of another twice."""
@@ -310,13 +331,6 @@ class Other:
                 setattr(kernels, name, self.wrapped(KERNELS, name, value))
 
 
-def again(message: bytes) -> Any:
-    """Make a call that was sent here, and return what is compared."""
-    (module, name, arguments, keywords, _), arrays = unpacked(message)
-    function = inspect.unwrap(getattr(kernels_of() if module == KERNELS else importlib.import_module(module), name))
-    return answered(functools.partial(function, *arguments, **keywords), arrays)[2]
-
-
 def brief(value: Any) -> str:
     """Write what is compared, as far as it is short."""
     text = repr(value)
@@ -333,6 +347,13 @@ def pytest_configure(config: Any) -> None:
     if python := config.getoption("--other"):
         config.stash_of_calls = other = Other(python)
         other.take()
+
+
+def pytest_sessionfinish(session: Any) -> None:
+    """Fail where a call differed, also in a thread whose errors nobody asks for."""
+    other = getattr(session.config, "stash_of_calls", None)
+    if other and other.counts["different"]:
+        session.exitstatus = session.exitstatus or 1
 
 
 def pytest_terminal_summary(terminalreporter: Any, config: Any) -> None:

@@ -37,6 +37,7 @@ from other_python import (
     install_tools,
     install_wheels,
     make,
+    of_glibc,
     say,
     unpack,
     wheel_by_setup,
@@ -146,9 +147,7 @@ def compile_python(folder: Path, archive: Path | None, before: list[str]) -> Non
 
 def install(*packages: str) -> None:
     """Install wheels beside the interpreter."""
-    glibc = [f"manylinux_2_{minor}_x86_64" for minor in (17, 24, 26, 27, 28, 34)]
-    platforms = [*glibc, "manylinux2014_x86_64", "linux_x86_64"]
-    install_wheels(PACKAGES, platforms, *packages, minor=MINOR, abi=f"cp3{MINOR}t")
+    install_wheels(PACKAGES, of_glibc("x86_64"), *packages, minor=MINOR, abi=f"cp3{MINOR}t")
 
 
 def install_libraries() -> None:
@@ -239,6 +238,8 @@ def main() -> int:
         sys.exit(f"free_threaded: run it with an interpreter that has {', '.join(missing)}, such as .venv/bin/python")
     if platform.machine() != "x86_64":
         sys.exit("free_threaded: it is for x86-64")
+    # It would keep the lock on or off, whatever a module declares.
+    os.environ.pop("PYTHON_GIL", None)
     FOLDER.mkdir(parents=True, exist_ok=True)
     before = without_random_addresses() if chosen.thread_sanitizer else []
     folder = SANITIZED if chosen.thread_sanitizer else PLAIN

@@ -1,7 +1,8 @@
 """A plugin of pytest that writes down which tests passed, and leaves those out the next time.
 
 Usage: python -m pytest -p journal --journal=FILE, with this folder on the path. FILE has a record of JSON in each line:
-which test began, and how it ended behind how many seconds. A test that failed runs again.
+which test began, how it ended behind how many seconds, and with which exit status pytest finished. A test that failed
+runs again.
 """
 
 from __future__ import annotations
@@ -60,6 +61,10 @@ class Journal:
         if report.when == "teardown":
             outcome = "failed" if self.failed else "skipped" if self.skipped else "passed"
             self.write(test=report.nodeid, outcome=outcome, seconds=round(time.monotonic() - self.begin, 2))
+
+    def pytest_sessionfinish(self, exitstatus: int) -> None:
+        """Write that nothing ended the session before."""
+        self.write(finished=int(exitstatus))
 
 
 def pytest_addoption(parser: pytest.Parser) -> None:

@@ -21,6 +21,33 @@ def digest_of(files: Iterable[Path], *others: object) -> str:
     return digest.hexdigest()[:16]
 
 
+def state_of(package: Path, tree: Path, tests: Iterable[str], environment: Mapping[str, str], *others: object) -> str:
+    """Return a digest of all by which tests may end otherwise.
+
+    Parameters
+    ----------
+    package : Path
+        The installed package, beside which the libraries lie that it is tested with.
+    tree : Path
+        The folder that has pyproject.toml and the tests.
+    tests : iterable of str
+        Names of files of tests, `test_norms`; those that they import from are added.
+    environment : mapping
+        The variables of the process.
+    others : object
+        What else counts.
+    """
+    files = [path for path in package.rglob("*") if path.suffix in (".py", ".so", ".pyd")]
+    files += [tree / "pyproject.toml", *(path for path in (tree / "tests").glob("*.py") if path.stem[:5] != "test_")]
+    named = {tree / "tests" / f"{name}.py" for name in tests}
+    for path in tuple(named):
+        imported = re.findall(r"^from tests\.(test_\w+) import", path.read_text(encoding="utf-8"), re.MULTILINE)
+        named |= {path.with_name(f"{name}.py") for name in imported}
+    libraries = sorted(path.name for path in package.parent.glob("*.dist-info"))
+    variables = {name: environment[name] for name in sorted(environment) if re.match("POOLING|PYTEST|PYTHON", name)}
+    return digest_of([*files, *named], libraries, variables, *others)
+
+
 def counted(report: Path, log: Path) -> dict[str, float] | None:
     """Return what the report of a run counts, or None where the run did not come to its end."""
     if not report.exists():
@@ -46,8 +73,8 @@ def one_by_one(
     tests : list of str
         The files, as they are named from `folder`.
     kept : Path
-        Where the report and the output of each run are kept. Where there is one of the same package, tests and command
-        in which nothing failed, the file is not run.
+        Where the report and the output of each run are kept. Where there is one of the same package, libraries, tests,
+        command and variables in which nothing failed, the file is not run.
     folder : Path
         Where pytest runs.
     environment : mapping
@@ -57,16 +84,16 @@ def one_by_one(
     """
     kept = kept.resolve()
     kept.mkdir(parents=True, exist_ok=True)
-    shared = [path for path in package.rglob("*") if path.suffix in (".py", ".so", ".pyd")]
-    shared += [path for path in (folder / "tests").glob("*.py") if not path.name.startswith("test_")]
-    state = digest_of(shared, command)
     bad, sums = 0, dict.fromkeys(COUNTS, 0.0)
     print("".join(f"{name:>12}" for name in COUNTS), flush=True)
     for test in tests:
-        name = f"{Path(test).stem}-{digest_of([folder / test], state)}"
+        name = Path(test).stem
+        name = f"{name}-{state_of(package, folder, [name], environment, command)}"
         report, begun, log = (kept / f"{name}.{ending}" for ending in ("xml", "begun", "log"))
         found = counted(report, log)
         if found is None:
+            # That of a run that was stopped.
+            begun.unlink(missing_ok=True)
             with log.open("w", encoding="utf-8") as output:
                 run = subprocess.run(
                     [*command, f"--junitxml={begun}", test],
@@ -82,7 +109,6 @@ def one_by_one(
                 begun.replace(report)
             else:
                 bad += 1
-                begun.unlink(missing_ok=True)
                 print(log.read_text(encoding="utf-8", errors="replace"), f"exit status {run.returncode}", sep="\n")
         sums = {name: sums[name] + (found[name] if found else 0) for name in COUNTS}
         row = "".join(f"{found[name]:>12.0f}" if found else f"{'?':>12}" for name in COUNTS)

@@ -114,6 +114,12 @@ def make(*more: str) -> list[str]:
     return ["make", f"--jobs={os.cpu_count() or 1}", *more]
 
 
+def of_glibc(machine: str) -> list[str]:
+    """Return the names by which wheels say that they run on a machine with glibc."""
+    glibc = [f"manylinux_2_{minor}_{machine}" for minor in (17, 24, 26, 27, 28, 34)]
+    return [*glibc, f"manylinux2014_{machine}", f"linux_{machine}"]
+
+
 def install_wheels(
     target: Path, platforms: list[str], *packages: str, minor: int = sys.version_info.minor, abi: str = ""
 ) -> None:

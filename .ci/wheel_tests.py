@@ -8,7 +8,7 @@ and runs the ten lines of README.md there, before it installs what the tests nee
 --python PYTHON, where the package and pytest are installed already. ``--arrays`` runs the tests of the array functions
 alone, or those files of them that are named, which need NumPy, pytest, pytest-xdist and hypothesis. With ``--record
 FOLDER`` each file has a process of its own, whose report is kept in the folder; one that has passed there is not run
-again while the package and the tests are the same. Further arguments are those of pytest.
+again while the package, its libraries and the tests are the same. Further arguments are those of pytest.
 """
 
 from __future__ import annotations

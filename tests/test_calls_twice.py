@@ -19,6 +19,8 @@ pytestmark = [
 ]
 
 FILE = """
+import threading
+
 import numpy as np
 import pooling
 import pytest
@@ -49,19 +51,53 @@ def test_what_cannot_be_sent():
             return X
 
     pooling.max_pool2d(Strange(), 2)
+
+class Elsewhere:
+    __array_interface__ = X.__array_interface__
+
+def test_an_address_of_this_process():
+    pooling.max_pool2d(Elsewhere(), 2)
+
+def test_bytes_that_are_no_numbers():
+    with pytest.raises(TypeError, match="max_pool2d: "):
+        pooling.max_pool2d(np.zeros((1, 1, 4, 4), "V4"), 2)
+
+def test_an_argument_of_another_name():
+    with pytest.raises(TypeError, match="block_reduce: "):
+        pooling.block_reduce(X, 2, reducer="max")
+
+def test_a_thread():
+    x = X.copy()
+    x.flags.writeable = False
+    thread = threading.Thread(target=pooling.min_pool2d, args=(x, 2))
+    thread.start()
+    thread.join()
 """
 OTHER = """#!/bin/sh
 exec {python} -c '
 import calls_twice, numpy, pooling
-from pooling.families import extremes
-right = extremes.max_pool2d
+from pooling.families import extremes, means
+right, least = extremes.max_pool2d, extremes.min_pool2d
 {edit}
 calls_twice.serve()'
 """
 EDITS = {
-    "": "calls of 2 array functions: 2 made here alone, 4 made twice",
-    "extremes.max_pool2d = lambda x, *a, **k: right(x, *a, **k).astype(float)": "2 different, 2 made here alone",
-    "from pooling.families import means; means.avg_pool2d = lambda x, *a, out: out": "1 different, 2 made here alone",
+    "": "calls of 4 array functions: 3 made here alone, 7 made twice",
+    "extremes.max_pool2d = lambda x, *a, **k: right(x, *a, **k).astype(float)": "2 different, 3 made here alone",
+    "means.avg_pool2d = lambda x, *a, out: out": "1 different, 3 made here alone",
+    # In a thread, whose errors are but a warning, and to an array that nobody may write to.
+    """def write(x, *a):
+        found, x.flags.writeable = least(x, *a), True
+        x += 1
+        x.flags.writeable = False
+        return found
+extremes.min_pool2d = write""": "1 different, 3 made here alone",
+    # Here the call is made once more, to see whether it always answers the same.
+    "from pooling.families import blocks; blocks.block_reduce = lambda *a, **k: 0": "1 different, 3 made here alone",
+    "del means.avg_pool2d": "1 different, 3 made here alone",
+    "means.avg_pool2d = lambda x, *a, out: {}": "1 different, 3 made here alone",
+    # Nothing is compared from then on.
+    "import os; means.avg_pool2d = lambda *a, **k: os._exit(0)": "7 different, 2 made here alone",
 }
 
 
@@ -127,3 +163,14 @@ def test_nan_is_one_number_and_zeros_are_two(plugin: Any) -> None:
     assert plugin.seen(np.zeros(1)) != plugin.seen(-np.zeros(1))
     assert plugin.seen(np.zeros((2, 3))) != plugin.seen(np.zeros((2, 3), order="F"))
     assert plugin.seen((quiet, 1)) != plugin.seen([quiet, 1])
+
+
+def test_what_cannot_be_told_apart_is_not_taken_for_equal(plugin: Any) -> None:
+    for unknown in (iter([1.0]), {"a": np.zeros(1)}, object()):
+        with pytest.raises(plugin.Difference):
+            plugin.seen(unknown)
+    assert plugin.seen(1.0) != plugin.seen(np.float64(1)) != plugin.seen(np.array(1.0))
+    types = pytest.importorskip("ml_dtypes")
+    assert plugin.seen(np.zeros(2, types.int4)) != plugin.seen(np.ones(2, types.int4))
+    # Some pickles of NumPy, as of masked arrays of bfloat16, are read nowhere.
+    assert plugin.again(b"")[0] == "no answer"

@@ -3,14 +3,30 @@
 from __future__ import annotations
 
 import importlib
+import os
+import platform
 import sys
+from collections.abc import Callable, Iterator
 from pathlib import Path
+from typing import Any
 
 import pytest
 
 from benchmarks import limited_api
 
 ROOT = Path(__file__).resolve().parent.parent
+Script = Callable[[str], Any]
+
+
+@pytest.fixture
+def script(monkeypatch: pytest.MonkeyPatch) -> Iterator[Script]:
+    """Import a script of .ci, for one test."""
+    if not (ROOT / ".ci").exists():
+        pytest.skip("not a checkout")
+    monkeypatch.syspath_prepend(str(ROOT / ".ci"))
+    yield importlib.import_module
+    for path in (ROOT / ".ci").glob("*.py"):
+        sys.modules.pop(path.stem, None)
 
 
 @pytest.mark.parametrize("path", limited_api.INSTEAD)
@@ -26,26 +42,73 @@ def test_ratios_are_those_of_single_rounds() -> None:
     assert limited_api.quartiles(ordinary, limited) == "2.00 (2.00 to 2.00)"
 
 
-@pytest.mark.skipif(not (ROOT / ".ci").exists(), reason="not a checkout")
-def test_other_numbers_and_another_nan_are_told_apart(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.syspath_prepend(str(ROOT / ".ci"))
-    aarch64 = importlib.import_module("aarch64")
+def test_other_numbers_and_another_nan_are_told_apart(script: Script) -> None:
+    aarch64 = script("aarch64")
     here = {"same": ["a", "a"], "number": ["b", "b"], "sign of a NaN": ["c", "d"]}
     there = {"same": ["a", "a"], "number": ["e", "e"], "sign of a NaN": ["f", "d"]}
     assert aarch64.unequal(here, there) == (["number"], ["sign of a NaN"])
     with pytest.raises(AssertionError):
         aarch64.unequal(here, {"same": ["a", "a"]})
-    for name in ("aarch64", "sanitizers", "wheel_tests"):
-        sys.modules.pop(name, None)
 
 
-@pytest.mark.skipif(not (ROOT / ".ci").exists(), reason="not a checkout")
-def test_what_runs_under_the_thread_sanitizer_exists(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.syspath_prepend(str(ROOT / ".ci"))
-    free_threaded = importlib.import_module("free_threaded")
+def test_what_runs_under_the_thread_sanitizer_exists(script: Script) -> None:
+    free_threaded = script("free_threaded")
     for test in free_threaded.TESTS:
         path, _, name = test.partition("::")
         text = (ROOT / path).read_text(encoding="utf-8")
         assert not name or f"\ndef {name}(" in text, test
-    for name in ("free_threaded", "one_by_one", "other_python", "sanitizers", "wheel_tests"):
-        sys.modules.pop(name, None)
+
+
+def test_what_aarch64_remembers_is_forgotten_with_what_it_depends_on(
+    script: Script, monkeypatch: pytest.MonkeyPatch, tmp_path: Path
+) -> None:
+    aarch64 = script("aarch64")
+    changed = [*(f".ci/{name}.py" for name in ("aarch64", "calls_twice", "journal")), "here/a.so", "there/a.so"]
+    for name in (*changed, "tests/test_some.py", "tests/conftest.py", "pyproject.toml"):
+        (tmp_path / name).parent.mkdir(exist_ok=True)
+        (tmp_path / name).touch()
+    monkeypatch.setattr(aarch64, "ROOT", tmp_path)
+    monkeypatch.setattr(aarch64, "TREE", tmp_path)
+    monkeypatch.setattr(aarch64, "package_here", lambda: tmp_path / "here")
+    before = aarch64.of_package(tmp_path / "there", "some")
+    assert before == aarch64.of_package(tmp_path / "there", "some")
+    for name in changed:
+        (tmp_path / name).write_text("changed")
+        after = aarch64.of_package(tmp_path / "there", "some")
+        assert before != after, name
+        before = after
+
+
+@pytest.mark.parametrize(
+    ("records", "outcome"),
+    [
+        ([{"test": "a", "outcome": "passed"}, {"finished": 0}], "passed"),
+        ([{"test": "a", "outcome": "failed"}, {"finished": 1}, {"test": "a", "outcome": "passed"}], "passed"),
+        ([{"test": "a", "outcome": "passed"}, {"calls": {"different": 1}}, {"finished": 1}], "failed"),
+        # A test that ended the process, be it with exit status 0.
+        ([{"test": "a", "outcome": "passed"}, {"began": "b"}], "unfinished"),
+        ([{"finished": 5}], "unfinished"),
+    ],
+)
+def test_a_file_has_passed_when_pytest_came_to_its_end_without_a_difference(
+    script: Script, tmp_path: Path, records: list[dict[str, object]], outcome: str
+) -> None:
+    aarch64 = script("aarch64")
+    journal = tmp_path / "test_a.jsonl"
+    for record in records:
+        aarch64.write(journal, **record)
+    assert aarch64.outcome_of(journal) == outcome
+
+
+def test_no_variable_keeps_the_lock_on_or_off(script: Script, monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
+    pytest.importorskip("Cython")
+    free_threaded = script("free_threaded")
+    for name in ("FOLDER", "PLAIN", "PACKAGES"):
+        monkeypatch.setattr(free_threaded, name, tmp_path)
+    for name in ("compiled", "numpy"):
+        (tmp_path / name).touch()
+    monkeypatch.setattr(platform, "machine", lambda: "x86_64")
+    monkeypatch.setattr(sys, "argv", ["free_threaded"])
+    monkeypatch.setattr(free_threaded, "with_wheel", lambda arguments: int("PYTHON_GIL" in os.environ))
+    monkeypatch.setenv("PYTHON_GIL", "1")
+    assert free_threaded.main() == 0

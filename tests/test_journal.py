@@ -55,6 +55,7 @@ def test_only_what_has_not_passed_runs_again(tmp_path: Path) -> None:
         return status, calls.read_text().split()
 
     assert run() == (1, ["right", "wrong", "ends"])
+    assert json.loads(journal.read_text().splitlines()[-1]) == {"finished": 1}
     lines = [json.loads(line) for line in journal.read_text().splitlines() if line.endswith("}")]
     outcomes = {line["test"].partition("::")[2]: line["outcome"] for line in lines if "test" in line}
     assert outcomes == {

@@ -39,6 +39,7 @@ def tree(tmp_path: Path) -> Path:
         ran = f"open({str(tmp_path / 'ran')!r}, 'a').write({name!r} + '\\n')\n"
         (tmp_path / "tests" / f"{name}.py").write_text(ran + text)
     (tmp_path / "package" / "__init__.py").write_text("")
+    (tmp_path / "pyproject.toml").write_text("")
     return tmp_path
 
 
@@ -90,10 +91,38 @@ def test_a_run_that_was_stopped_is_no_run_to_the_end(tree: Path, monkeypatch: py
     assert run(tree, "test_good") == (0, [])
 
 
-@pytest.mark.parametrize("changed", ["tests/test_good.py", "tests/conftest.py", "package/__init__.py"])
-def test_a_change_of_the_package_or_of_the_tests_is_run(tree: Path, changed: str) -> None:
+CHANGED = ("tests/test_good.py", "tests/test_other.py", "tests/conftest.py", "package/__init__.py", "pyproject.toml")
+
+
+@pytest.mark.parametrize("changed", [*CHANGED, "numpy-3.dist-info", "POOLING_MAX_ISA"])
+def test_a_change_of_what_tests_depend_on_is_run(tree: Path, monkeypatch: pytest.MonkeyPatch, changed: str) -> None:
+    (tree / "tests" / "test_other.py").touch()
+    path = tree / "tests" / "test_good.py"
+    path.write_text("from tests.test_other import __name__ as other\n" + path.read_text())
     assert run(tree, "test_good") == (0, ["test_good"])
     assert run(tree, "test_good") == (0, [])
-    with (tree / changed).open("a") as file:
-        file.write("# changed\n")
+    if changed.isupper():
+        monkeypatch.setenv(changed, "x86-64-v2")
+    else:
+        with (tree / changed).open("a") as file:
+            file.write("# changed\n")
     assert run(tree, "test_good") == (0, ["test_good"])
+
+
+def test_a_report_of_a_run_that_was_stopped_is_no_report_of_the_next(
+    tree: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    real = subprocess.run
+    path = tree / "tests" / "test_dead.py"
+    path.write_text("import os\n\ndef test_a():\n    if os.path.exists('stopped'): os._exit(0)\n")
+
+    def stopped(*arguments: Any, **keywords: Any) -> None:
+        real(*arguments, **keywords)
+        raise KeyboardInterrupt
+
+    monkeypatch.setattr(subprocess, "run", stopped)
+    with pytest.raises(KeyboardInterrupt):
+        run(tree, "test_dead")
+    monkeypatch.undo()
+    (tree / "stopped").touch()
+    assert run(tree, "test_dead")[0] == 1
