@@ -51,11 +51,11 @@ def _functions(operator: str, dimensions: int) -> tuple[Any, Any]:
 
 
 def same(one: Any, other: Any) -> bool:
-    """Tell whether two arguments are equal, arrays and states of generators too."""
+    """Tell whether two arguments are equal, arrays and states of what draws numbers too."""
     if isinstance(one, np.random.Generator) and isinstance(other, np.random.Generator):
-        return type(one.bit_generator) is type(other.bit_generator) and same(
-            one.bit_generator.state, other.bit_generator.state
-        )
+        one, other = one.bit_generator, other.bit_generator
+    if isinstance(one, (np.random.BitGenerator, np.random.SeedSequence)):
+        return type(one) is type(other) and same(one.state, other.state)
     if isinstance(one, dict) and isinstance(other, dict):
         return one.keys() == other.keys() and all(same(value, other[key]) for key, value in one.items())
     try:
