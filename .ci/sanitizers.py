@@ -1,6 +1,6 @@
 """Run compiled code under sanitizers: the thread team, and the kernels.
 
-The team runs under ThreadSanitizer and AddressSanitizer, with threads that lose their processor anywhere; the program
+The team runs under ThreadSanitizer and AddressSanitizer, with threads preempted at random points; the program
 is tests/team_stress.c, which includes the team as the kernels do, without Python. The kernels are compiled again for
 the lowest level with AddressSanitizer and UndefinedBehaviorSanitizer, and the tests of the array functions run on them.
 Where the compiler has no sanitizer, a line that begins with "not installed: " says so, which .ci/run repeats at its
@@ -76,7 +76,7 @@ def team(seconds: int = 10) -> int:
                 answer = subprocess.run(
                     [program, str(seconds // 2)], capture_output=True, text=True, timeout=60 + 10 * seconds, check=False
                 )
-                title = f"{name}, {'as it comes' if calm else 'threads lose their processors'}"
+                title = f"{name}, {'as it comes' if calm else 'threads preempted at random points'}"
                 if answer.returncode or answer.stderr:
                     print(f"{title}: exit status {answer.returncode}\n{answer.stderr[:8000]}")
                     failed += 1
