@@ -99,6 +99,15 @@ class Layer:
         Spatial axes.
     arguments : mapping
         Keyword arguments of the function that does the work, read once, when the layer is made; what `repr` shows.
+
+    Examples
+    --------
+    >>> import pooling
+    >>> layer = pooling.MaxPool2d(3, stride=2)
+    >>> isinstance(layer, pooling.Layer), layer.operator, layer.dimensions
+    (True, 'max_pool', 2)
+    >>> layer.arguments["stride"], layer.output_shape((1, 64, 112, 112))
+    (2, (1, 64, 55, 55))
     """
 
     operator: ClassVar[str]
