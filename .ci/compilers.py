@@ -240,7 +240,7 @@ def main() -> int:
     options = parser.parse_args()
     asked = compilers(options.compiler)
     if not options.compiler and ZIG not in asked:
-        print("no current clang was asked: the package ziglang is not installed (pip install ziglang)")
+        print("not installed: ziglang (pip install ziglang), so no current clang was asked")
     if not asked:
         print("no compiler was found: set CC")
         return 1

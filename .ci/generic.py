@@ -15,7 +15,7 @@ import sys
 import tempfile
 from pathlib import Path
 
-from sanitizers import KERNELS, LEVEL, ROOT, build, copied, run_tests, works
+from sanitizers import KERNELS, LEVEL, ROOT, build, copied, run_tests, say_missing, works
 
 FOLDER = ROOT / "build" / "generic"
 CHECKS = "undefined,float-cast-overflow"
@@ -42,7 +42,7 @@ def main(asked: list[str]) -> int:
     """Build and test; return the exit status."""
     with tempfile.TemporaryDirectory() as folder:
         if not works(CHECKS, Path(folder)):
-            print("generic: nothing was run, since the compiler has no such checks")
+            say_missing("UndefinedBehaviorSanitizer with float-cast-overflow")
             return 0
     laid_out(FOLDER)
     build(FOLDER, "generic", CHECKS)

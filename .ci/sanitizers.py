@@ -1,9 +1,10 @@
 """Run compiled code under sanitizers: the thread team, and the kernels.
 
-The team runs under ThreadSanitizer and AddressSanitizer, with threads that lose their processor anywhere; the program
+The team runs under ThreadSanitizer and AddressSanitizer, with threads preempted at random points; the program
 is tests/team_stress.c, which includes the team as the kernels do, without Python. The kernels are compiled again for
 the lowest level with AddressSanitizer and UndefinedBehaviorSanitizer, and the tests of the array functions run on them.
-Where the compiler has no sanitizer that is said in a sentence, and is no failure.
+Where the compiler has no sanitizer, a line that begins with "not installed: " says so, which .ci/run repeats at its
+end; it is no failure.
 
 Usage: python .ci/sanitizers.py team [seconds], or python .ci/sanitizers.py kernels [tests ...]; exit status 1 when a
 sanitizer, or a program or a test itself, finds something.
@@ -51,6 +52,11 @@ def works(kind: str, folder: Path) -> bool:
     return not said and not subprocess.run([program], capture_output=True, check=False).returncode
 
 
+def say_missing(what: str) -> None:
+    """Say that nothing was run, by a line that .ci/run looks for and repeats at its end."""
+    print(f"not installed: {what} of the compiler {os.environ.get('CC', 'cc')}", flush=True)
+
+
 def team(seconds: int = 10) -> int:
     """Run the program under each sanitizer; return the exit status."""
     failed = 0
@@ -59,7 +65,7 @@ def team(seconds: int = 10) -> int:
         for name, kind in TEAM.items():
             flags = (f"-fsanitize={kind}", "-fno-sanitize-recover=all")
             if not works(kind, Path(folder)):
-                print(f"{name}: nothing was run, since the compiler has none that works here")
+                say_missing(name)
                 continue
             for calm in (False, True):
                 said = compiled(program, ROOT / "tests/team_stress.c", *flags, *(["-DCALM"] if calm else []))
@@ -70,7 +76,7 @@ def team(seconds: int = 10) -> int:
                 answer = subprocess.run(
                     [program, str(seconds // 2)], capture_output=True, text=True, timeout=60 + 10 * seconds, check=False
                 )
-                title = f"{name}, {'as it comes' if calm else 'threads lose their processors'}"
+                title = f"{name}, {'as it comes' if calm else 'threads preempted at random points'}"
                 if answer.returncode or answer.stderr:
                     print(f"{title}: exit status {answer.returncode}\n{answer.stderr[:8000]}")
                     failed += 1
@@ -137,7 +143,7 @@ def kernels(*tests: str) -> int:
     """Run tests on kernels with sanitizers; return the exit status."""
     with tempfile.TemporaryDirectory() as folder:
         if not works(KERNELS, Path(folder)):
-            print("kernels: nothing was run, since the compiler has no sanitizer that works here")
+            say_missing("AddressSanitizer and UndefinedBehaviorSanitizer")
             return 0
         tree = Path(folder, "tree")
         copied(tree)

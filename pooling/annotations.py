@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from typing import Any, Literal
+from typing import Any, Literal, TypeAlias
 
 import numpy as np
 from numpy.typing import NDArray
@@ -15,6 +15,7 @@ __all__ = [
     "Layout",
     "NanRule",
     "Padding",
+    "Random",
     "Ratio",
     "Rounding",
     "Sizes",
@@ -28,5 +29,7 @@ NanRule = Literal["propagate", "ignore"]
 Rounding = Literal["half_even", "half_up", "floor", "trunc"]
 AdaptiveSize = int | Sequence[int | None] | None
 Ratio = float | Sequence[float]
+Random: TypeAlias = "np.random.Generator | np.random.BitGenerator | np.random.SeedSequence | int | Sequence[int] | None"
+"""What `numpy.random.default_rng` takes; a string, since naming these classes would import `numpy.random`."""
 AnyArray = NDArray[Any]
 Indexed = tuple[AnyArray, NDArray[np.int64]]

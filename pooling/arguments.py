@@ -21,6 +21,7 @@ __all__ = [
     "axis_names",
     "entries",
     "flag",
+    "generator",
     "integer",
     "misnamed",
     "names_checked",
@@ -300,6 +301,30 @@ def real(function: str, name: str, value: Any, kinds: str = "a number", argument
         shown = short_repr(value if argument is None else argument)
         raise type_error(function, f"{name}={shown} must be {kinds}, not {type(value).__name__}")
     return float(number)
+
+
+def generator(function: str, name: str, value: Any) -> np.random.Generator:
+    """Return the generator that an argument is, or that `numpy.random.default_rng` makes of it, as SPEC 7 has it.
+
+    A string is refused, of which NumPy would make a seed, and so is a sequence of sequences, in which it would recurse.
+    """
+    if value is None or isinstance(value, (np.random.Generator, np.random.BitGenerator, np.random.SeedSequence)):
+        return np.random.default_rng(value)
+    several = sequence(value)
+    seeds = [whole(entry) for entry in ([value] if several is None else several)]
+    numbers = [seed for seed in seeds if seed is not None]
+    if len(numbers) < len(seeds):
+        raise type_error(
+            function,
+            "must be an integer, a sequence of integers, None, or a Generator, BitGenerator or SeedSequence of "
+            f"numpy.random, not {type(value).__name__}",
+            "use a seed, or numpy.random.default_rng(seed)",
+            argument=(name, value),
+        )
+    if not numbers or min(numbers) < 0:
+        rule = "must not be negative" if numbers else "must not be empty"
+        raise value_error(function, rule, "use an integer of at least 0", argument=(name, value))
+    return np.random.default_rng(numbers[0] if several is None else numbers)
 
 
 def flag(function: str, name: str, value: object) -> bool:

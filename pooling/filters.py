@@ -684,6 +684,11 @@ def minimum_filter(
 ) -> AnyArray:
     """Smallest element of the window around each element; arguments are those of `maximum_filter`.
 
+    Parameters
+    ----------
+    input, size, footprint, output, mode, cval, origin, axes
+        As in `maximum_filter`.
+
     Returns
     -------
     ndarray
@@ -720,6 +725,17 @@ def maximum_filter1d(
 ) -> AnyArray:
     """Greatest element of the window around each element on one axis: `maximum_filter` with one axis.
 
+    Parameters
+    ----------
+    input, output, mode, cval
+        As in `maximum_filter`.
+    size : int
+        Length of windows.
+    axis : int
+        The axis that is filtered.
+    origin : int
+        How far windows are shifted to lower indices.
+
     Returns
     -------
     ndarray
@@ -729,6 +745,10 @@ def maximum_filter1d(
     ------
     TypeError, ValueError
         As `maximum_filter` does.
+
+    Notes
+    -----
+    Equals ``scipy.ndimage.maximum_filter1d``, with the rules of `maximum_filter` for NaN.
 
     Examples
     --------
@@ -750,6 +770,17 @@ def minimum_filter1d(
 ) -> AnyArray:
     """Smallest element of the window around each element on one axis: `minimum_filter` with one axis.
 
+    Parameters
+    ----------
+    input, output, mode, cval
+        As in `maximum_filter`.
+    size : int
+        Length of windows.
+    axis : int
+        The axis that is filtered.
+    origin : int
+        How far windows are shifted to lower indices.
+
     Returns
     -------
     ndarray
@@ -759,6 +790,10 @@ def minimum_filter1d(
     ------
     TypeError, ValueError
         As `maximum_filter` does.
+
+    Notes
+    -----
+    Equals ``scipy.ndimage.minimum_filter1d``, with the rules of `maximum_filter` for NaN.
 
     Examples
     --------
@@ -830,6 +865,13 @@ def grey_erosion(
 ) -> AnyArray:
     """Grey erosion by a flat rectangle: `minimum_filter`, with a `structure` that must hold zeros.
 
+    Parameters
+    ----------
+    input, size, footprint, output, mode, cval, origin, axes
+        As in `maximum_filter`.
+    structure : array_like, optional
+        Zeros alone, of the shape that windows have; a `footprint` goes before it.
+
     Returns
     -------
     ndarray
@@ -868,6 +910,13 @@ def grey_dilation(
 ) -> AnyArray:
     """Grey dilation by a flat rectangle: `maximum_filter` over the window of `grey_erosion` turned around its element.
 
+    Parameters
+    ----------
+    input, size, footprint, output, mode, cval, origin, axes
+        As in `maximum_filter`.
+    structure : array_like, optional
+        Zeros alone, of the shape that windows have; a `footprint` goes before it.
+
     Returns
     -------
     ndarray
@@ -905,6 +954,13 @@ def grey_opening(
     axes: Counts | None = None,
 ) -> AnyArray:
     """Grey opening by a flat rectangle, which takes off peaks that it does not fit into: erosion, then dilation.
+
+    Parameters
+    ----------
+    input, size, footprint, output, mode, cval, origin, axes
+        As in `maximum_filter`.
+    structure : array_like, optional
+        Zeros alone, of the shape that windows have; a `footprint` goes before it.
 
     Returns
     -------
@@ -945,6 +1001,13 @@ def grey_closing(
     axes: Counts | None = None,
 ) -> AnyArray:
     """Grey closing by a flat rectangle, which fills holes that it does not fit into: dilation, then erosion.
+
+    Parameters
+    ----------
+    input, size, footprint, output, mode, cval, origin, axes
+        As in `maximum_filter`.
+    structure : array_like, optional
+        Zeros alone, of the shape that windows have; a `footprint` goes before it.
 
     Returns
     -------
@@ -1267,6 +1330,17 @@ def uniform_filter1d(
 ) -> AnyArray:
     """Mean of the window around each element on one axis: `uniform_filter` with one axis.
 
+    Parameters
+    ----------
+    input, output, mode, cval
+        As in `uniform_filter`.
+    size : int
+        Length of windows.
+    axis : int
+        The axis that is filtered.
+    origin : int
+        How far windows are shifted to lower indices.
+
     Returns
     -------
     ndarray
@@ -1276,6 +1350,10 @@ def uniform_filter1d(
     ------
     TypeError, ValueError
         As `uniform_filter` does.
+
+    Notes
+    -----
+    Equals ``scipy.ndimage.uniform_filter1d``, but for what `uniform_filter` says of rounding and NaN.
 
     Examples
     --------

@@ -51,11 +51,11 @@ def _functions(operator: str, dimensions: int) -> tuple[Any, Any]:
 
 
 def same(one: Any, other: Any) -> bool:
-    """Tell whether two arguments are equal, arrays and states of generators too."""
+    """Tell whether two arguments are equal, arrays and states of what draws numbers too."""
     if isinstance(one, np.random.Generator) and isinstance(other, np.random.Generator):
-        return type(one.bit_generator) is type(other.bit_generator) and same(
-            one.bit_generator.state, other.bit_generator.state
-        )
+        one, other = one.bit_generator, other.bit_generator
+    if isinstance(one, (np.random.BitGenerator, np.random.SeedSequence)):
+        return type(one) is type(other) and same(one.state, other.state)
     if isinstance(one, dict) and isinstance(other, dict):
         return one.keys() == other.keys() and all(same(value, other[key]) for key, value in one.items())
     try:
@@ -99,6 +99,15 @@ class Layer:
         Spatial axes.
     arguments : mapping
         Keyword arguments of the function that does the work, read once, when the layer is made; what `repr` shows.
+
+    Examples
+    --------
+    >>> import pooling
+    >>> layer = pooling.MaxPool2d(3, stride=2)
+    >>> isinstance(layer, pooling.Layer), layer.operator, layer.dimensions
+    (True, 'max_pool', 2)
+    >>> layer.arguments["stride"], layer.output_shape((1, 64, 112, 112))
+    (2, (1, 64, 55, 55))
     """
 
     operator: ClassVar[str]

@@ -243,6 +243,19 @@ class LayoutWarning(UserWarning):
     Shown with the first call of each function, shape, dtype and set of arguments, of `pooling.block_reduce` and
     `pooling.pyramid` with each, at the line that calls. Where the filters of `warnings` make it an error, the call
     pools nothing and is not remembered: the next one is refused, too.
+
+    Examples
+    --------
+    >>> import warnings
+    >>> import numpy as np
+    >>> import pooling
+    >>> images = np.zeros((2, 64, 48, 3), np.float32)
+    >>> with warnings.catch_warnings(action="error"):
+    ...     pooling.max_pool2d(images, 2)
+    Traceback (most recent call last):
+    pooling.maps.LayoutWarning: ...
+    >>> pooling.max_pool2d(images, 2, layout="channels_last").shape
+    (2, 32, 24, 3)
     """
 
 

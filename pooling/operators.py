@@ -17,29 +17,48 @@ BOOL = ("bool",)
 
 @dataclass(frozen=True)
 class Operator:
-    """One pooling operator."""
+    """One pooling operator.
+
+    Attributes
+    ----------
+    name : str
+        Name of the function without its dimensions.
+    family : str
+        File of `pooling.families` that has its functions and layers.
+    dimensions : tuple of int
+        Numbers of spatial axes that exist as functions of their own (``max_pool2d``); empty where one function serves
+        all.
+    windows : {"sliding", "adaptive", "global", "regions", "fractional", "named"}
+        What places the windows: kernel and stride, the output size, the whole map, regions that come with the call, or
+        the output size and random phases. Unpooling has no windows, but places that indices name.
+    reducer : str
+        What combines the values of a window, as the kernels name it.
+    dtypes, gradient_dtypes : tuple of str
+        Names of the dtypes accepted by the functions, and by their gradients.
+    onnx : tuple of str
+        ONNX operators that do the work in exported graphs.
+    indices : bool
+        Whether the operator can return indices.
+    summary : str
+        One sentence for the documentation.
+
+    Examples
+    --------
+    >>> from pooling.operators import OPERATORS
+    >>> OPERATORS["max_pool"].functions, OPERATORS["max_pool"].onnx
+    (('max_pool1d', 'max_pool2d', 'max_pool3d'), ('MaxPool',))
+    """
 
     name: str
-    """Name of the function without its dimensions."""
     family: str
-    """File of `pooling.families` that has its functions and layers."""
     dimensions: tuple[int, ...]
-    """Numbers of spatial axes that exist as functions of their own (``max_pool2d``); empty where one function serves
-    all."""
     windows: Literal["sliding", "adaptive", "global", "regions", "fractional", "named"]
-    """What places the windows: kernel and stride, the output size, the whole map, regions that come with the call, or
-    the output size and random phases. Unpooling has no windows, but places that indices name."""
     reducer: str
-    """What combines the values of a window, as the kernels name it."""
     dtypes: tuple[str, ...]
     gradient_dtypes: tuple[str, ...]
-    """Names of the dtypes accepted by the functions, and by their gradients."""
     onnx: tuple[str, ...]
-    """ONNX operators that do the work in exported graphs."""
     indices: bool
-    """Whether the operator can return indices."""
     summary: str
-    """One sentence for the documentation."""
 
     @property
     def functions(self) -> tuple[str, ...]:
@@ -157,24 +176,41 @@ OPERATORS: dict[str, Operator] = {
 
 @dataclass(frozen=True)
 class BlockReduction:
-    """One ``func`` of `pooling.block_reduce`: arrays of any axes, blocks that do not overlap."""
+    """One ``func`` of `pooling.block_reduce`: arrays of any axes, blocks that do not overlap.
+
+    Attributes
+    ----------
+    name : str
+        What is passed as ``func``.
+    result : {"same", "mean", "sum", "range", "real", "count"}
+        The dtype of the result: that of the array; the same, or float64 for bool; 64 bits for integers; wide enough for
+        a difference; float64 for integers; or int64.
+    weighted : bool
+        Whether it takes weights.
+    levels : {"sums", "level", "either", "originals"}
+        What the levels of a pyramid are made of: carried sums, the level before, that or the original elements as the
+        caller says, or the original elements.
+    gradient_dtypes : tuple of str
+        Names of the dtypes that its gradient takes; none where it has no gradient.
+    onnx : tuple of str
+        ONNX operators that do the work in exported graphs; none where ONNX cannot say it.
+    summary : str
+        One sentence for the documentation.
+
+    Examples
+    --------
+    >>> from pooling.operators import BLOCK_REDUCTIONS
+    >>> BLOCK_REDUCTIONS["mean"].weighted, BLOCK_REDUCTIONS["median"].levels
+    (True, 'either')
+    """
 
     name: str
-    """What is passed as ``func``."""
     result: Literal["same", "mean", "sum", "range", "real", "count"]
-    """The dtype of the result: that of the array; the same, or float64 for bool; 64 bits for integers; wide enough for
-    a difference; float64 for integers; or int64."""
     weighted: bool
-    """Whether it takes weights."""
     levels: Literal["sums", "level", "either", "originals"]
-    """What the levels of a pyramid are made of: carried sums, the level before, that or the original elements as the
-    caller says, or the original elements."""
     gradient_dtypes: tuple[str, ...]
-    """Names of the dtypes that its gradient takes; none where it has no gradient."""
     onnx: tuple[str, ...]
-    """ONNX operators that do the work in exported graphs; none where ONNX cannot say it."""
     summary: str
-    """One sentence for the documentation."""
 
     @property
     def dtypes(self) -> tuple[str, ...]:

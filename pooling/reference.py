@@ -701,7 +701,7 @@ def fractional_max_pool(
     _random_samples: npt.ArrayLike | None = None,
     *,
     layout: str = "channels_first",
-    rng: np.random.Generator | None = None,
+    rng: np.random.Generator | int | Sequence[int] | None = None,
 ) -> Selection:
     """Take the largest element of each of `output_size` windows of one size, at steps that vary by one.
 

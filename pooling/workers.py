@@ -157,6 +157,18 @@ def get_num_threads() -> int:
     had neither atomic operations, for threads to share work, nor OpenMP.
 
     A forked child process has the number of its parent.
+
+    Returns
+    -------
+    int
+        At least 1.
+
+    Examples
+    --------
+    >>> import pooling
+    >>> with pooling.threads(2):
+    ...     pooling.get_num_threads()
+    2
     """
     return _core.get_num_threads()
 
@@ -167,6 +179,21 @@ def threads(n: int) -> Iterator[None]:
 
     Threads that are started inside of it inherit the number where Python gives them a copy of the context
     (``sys.flags.thread_inherit_context``), as free-threaded interpreters do by themselves.
+
+    Parameters
+    ----------
+    n : int
+        At least 1. Results are the same to the bit for any number.
+
+    Yields
+    ------
+    None
+        The block runs; behind it the number is again what it was.
+
+    Raises
+    ------
+    TypeError, ValueError
+        If `n` is no integer, or below 1 or above 1024.
 
     Examples
     --------

@@ -178,12 +178,25 @@ def open_source(source: Any, axes: str | Sequence[str] | None = None) -> Iterato
     axes : str or sequence of str, optional
         A letter for each axis; by default those that the source names.
 
+    Yields
+    ------
+    Source
+        The array, a letter for each axis, and what the file says of scales and units; after the block it is closed.
+
     Raises
     ------
     OSError
         If a file cannot be read.
     ValueError, TypeError
         If it holds no array, or its axes are not known.
+
+    Examples
+    --------
+    >>> import numpy as np
+    >>> from pooling.zarr import open_source
+    >>> with open_source(np.zeros((4, 6), np.uint8), "yx") as source:
+    ...     source.array.shape
+    (4, 6)
     """
     if isinstance(source, (str, os.PathLike)):
         path = path_of(FUNCTION, "source", source)
@@ -1331,7 +1344,33 @@ LOUPE = 8
 
 
 def shown_levels(store: str | os.PathLike[str]) -> list[ShownLevel]:
-    """Read a plane of each level of an OME-Zarr image, in the middle of the others, to be drawn."""
+    """Read a plane of each level of an OME-Zarr image, in the middle of the others, to be drawn.
+
+    Parameters
+    ----------
+    store : path
+        The folder of the image, as `write_multiscales` writes it.
+
+    Returns
+    -------
+    list of ShownLevel
+        For each level its name and shape, and the plane in the middle of the other axes, whole and in part.
+
+    Raises
+    ------
+    FileNotFoundError
+        If there is no such folder.
+
+    Examples
+    --------
+    >>> import tempfile
+    >>> import numpy as np
+    >>> from pooling.zarr import shown_levels, write_multiscales
+    >>> with tempfile.TemporaryDirectory() as folder:
+    ...     _ = write_multiscales(np.zeros((64, 96), np.uint8), f"{folder}/image.zarr", axes="yx", levels=1)
+    ...     [level.sizes for level in shown_levels(f"{folder}/image.zarr")]
+    ['64×96', '32×48']
+    """
     path = path_of("shown_levels", "store", store)
     if not path.exists():
         raise refused(FileNotFoundError, "shown_levels", f"there is no file or folder {str(path)!r}")

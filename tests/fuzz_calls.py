@@ -480,7 +480,8 @@ def main() -> int:
     parser.add_argument("--journal", help=argparse.SUPPRESS)
     asked = parser.parse_args()
     if asked.only is not None:
-        with open(asked.journal or "/tmp/fuzz_calls.txt", "w", encoding="utf-8", errors="backslashreplace") as journal:
+        path = asked.journal or os.path.join(tempfile.gettempdir(), "fuzz_calls.txt")
+        with open(path, "w", encoding="utf-8", errors="backslashreplace") as journal:
             return FOUND if child(asked.only, journal, echo=not asked.journal) else 0
     end = time.monotonic() + 60 * asked.minutes
     outcomes: Counter[str] = Counter()

@@ -51,6 +51,50 @@ def test_other_numbers_and_another_nan_are_told_apart(script: Script) -> None:
         aarch64.unequal(here, {"same": ["a", "a"]})
 
 
+def test_digests_for_another_c_library_are_all_of_those_for_another_processor(
+    script: Script,
+    tmp_path: Path,
+    monkeypatch: pytest.MonkeyPatch,
+    capsys: pytest.CaptureFixture[str],
+) -> None:
+    musl = script("musl")
+    (tmp_path / ".ci").mkdir()
+    # In place of the true one, whose calls take minutes.
+    (tmp_path / ".ci" / "aarch64.py").write_text(
+        "import os\n"
+        "def all_digests():\n"
+        "    other = os.environ.get('OTHER', 'here')\n"
+        "    return {'same': ['a', 'a'], 'number': [other, other], 'sign of a NaN': [other, 'd']}\n"
+    )
+    python = tmp_path / "python"
+    python.write_text(f'#!/bin/sh\nOTHER=there exec "{sys.executable}" "$@"\n')
+    python.chmod(0o755)
+    monkeypatch.setattr(musl, "ROOT", tmp_path)
+    monkeypatch.setattr(musl, "PYTHON", python)
+    assert musl.different(tmp_path) == 2
+    said = capsys.readouterr().out
+    assert "DIFFERS number\nDIFFERS sign of a NaN\nbytes: 3 arrays, of which 1 have other numbers and 1 another" in said
+
+
+def test_what_no_sanitizer_has_run_on_is_named_at_the_end_of_ci(
+    script: Script, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    sanitizers, generic = script("sanitizers"), script("generic")
+    monkeypatch.setenv("CC", "tcc")
+    for module in (sanitizers, generic):
+        monkeypatch.setattr(module, "works", lambda *_: False)
+    assert (sanitizers.team(), sanitizers.kernels(), generic.main([])) == (0, 0, 0)
+    lines = capsys.readouterr().out.splitlines()
+    assert lines == [
+        "not installed: ThreadSanitizer of the compiler tcc",
+        "not installed: AddressSanitizer of the compiler tcc",
+        "not installed: AddressSanitizer and UndefinedBehaviorSanitizer of the compiler tcc",
+        "not installed: UndefinedBehaviorSanitizer with float-cast-overflow of the compiler tcc",
+    ]
+    # By this expression .ci/run finds them in its logs.
+    assert '"^not installed"' in (ROOT / ".ci" / "run").read_text(encoding="utf-8")
+
+
 def test_what_runs_under_the_thread_sanitizer_exists(script: Script) -> None:
     free_threaded = script("free_threaded")
     for test in free_threaded.TESTS:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+from collections.abc import Callable
 from typing import Any
 
 import numpy as np
@@ -118,6 +119,46 @@ def test_the_same_generator_draws_what_the_reference_draws(dimensions: int, func
     with pytest.raises(ValueError):
         getattr(pooling, function)(x, rng=generators[0], kernel_size=2, output_size=100, layout=layout)
     assert generators[0].random() == generators[1].random(), "a refused call used the generator"
+
+
+@pytest.mark.parametrize("seed", [0, np.uint8(7), 2**100, [1, 2], (3,), np.array([4, 5])])
+def test_a_seed_stands_for_the_generator_of_numpy(seed: Any) -> None:
+    x = random_array((2, 3, 12, 13))
+    arguments: dict[str, Any] = {"kernel_size": 2, "output_size": 6, "return_indices": True}
+    result, indices = pooling.fractional_max_pool2d(x, rng=np.random.default_rng(seed), **arguments)
+    for rng in (seed, seed, np.random.SeedSequence(seed), np.random.PCG64(seed)):
+        mine = pooling.fractional_max_pool2d(x, rng=rng, **arguments)
+        assert_same_bytes(mine[0], result)
+        assert_same_bytes(mine[1], indices)
+        assert_same_bytes(reference.fractional_max_pool2d(x, rng=seed, **arguments)[1], indices)
+    layer = pooling.FractionalMaxPool2d(**arguments, rng=seed)
+    assert_same_bytes(layer(x)[1], layer(x)[1])
+    assert_same_bytes(layer(x)[1], indices)
+
+
+def test_what_goes_on_and_what_begins_anew() -> None:
+    x = np.arange(40.0 * 40).reshape(1, 1, 40, 40)
+    for goes_on, rng in ((True, np.random.MT19937(0)), (False, np.random.SeedSequence(0))):
+        results = {pooling.fractional_max_pool2d(x, 2, 25, rng=rng).tobytes() for _ in range(5)}
+        assert (len(results) > 1) == goes_on
+
+
+def test_layers_whose_numbers_are_drawn_alike_are_equal() -> None:
+    for make in (np.random.PCG64, np.random.SeedSequence, np.random.default_rng, int):
+        one, same, other = (pooling.FractionalMaxPool2d(2, 3, rng=make(seed)) for seed in (1, 1, 2))
+        assert one == same
+        assert one != other
+    assert pooling.FractionalMaxPool2d(2, 3, rng=np.random.PCG64(1)) != pooling.FractionalMaxPool2d(2, 3, rng=1)
+    assert repr(pooling.FractionalMaxPool2d(2, 3, rng=1)) == "FractionalMaxPool2d(kernel_size=2, output_size=3, rng=1)"
+
+
+def test_importing_the_functions_does_not_import_what_draws(run_python: Callable[..., str]) -> None:
+    # From NumPy 2.3 on, which imports it when it is first used.
+    code = (
+        "import sys, numpy; before = 'numpy.random' in sys.modules; import pooling; pooling.fractional_max_pool2d; "
+        "print(before or 'numpy.random' not in sys.modules)"
+    )
+    assert run_python("-c", code).strip() == "True"
 
 
 def test_without_samples_every_call_draws_anew() -> None:
@@ -280,10 +321,16 @@ REFUSED: list[tuple[Any, dict[str, Any], type[Exception], str]] = [
     ),
     (
         (X, 2, 3),
-        {"rng": 7},
+        {"rng": 7.5},
         TypeError,
-        "rng=7 must be a numpy.random.Generator, not int; use numpy.random.default_rng(s",
+        "rng=7.5 must be an integer, a sequence of integers, None, or a Generator, BitGenerator or SeedSequence of "
+        "numpy.random, not float; use a seed, or numpy.random.default_rng(seed)",
     ),
+    ((X, 2, 3), {"rng": "7"}, TypeError, "rng='7' must be an integer, a sequence of integers, None, or a Generator"),
+    ((X, 2, 3), {"rng": True}, TypeError, "rng=True must be an integer, a sequence of integers, None, or a Generator"),
+    ((X, 2, 3), {"rng": -1}, ValueError, "rng=-1 must not be negative; use an integer of at least 0"),
+    ((X, 2, 3), {"rng": [1, -1]}, ValueError, "rng=[1, -1] must not be negative; use an integer of at least 0"),
+    ((X, 2, 3), {"rng": ()}, ValueError, "rng=() must not be empty; use an integer of at least 0"),
     ((X, 2, 3), {"return_indices": 1}, TypeError, "return_indices=1 must be True or False, not int"),
     ((X, 2, 3), {"layout": "NHWC"}, ValueError, "layout='NHWC' must be 'channels_first' or 'channels_last'"),
     (

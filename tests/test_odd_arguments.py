@@ -159,7 +159,7 @@ ACCEPTED: dict[str, set[str]] = {
     "spatial_scale": {"two", "float", "beyond_64_bits"},
     "sampling_ratio": {"two", "zero", "raising_integer"},
     "_random_samples": {"none"},
-    "rng": {"none"},
+    "rng": WHOLE | {"none", "zero", "beyond_64_bits", "huge", "seven", "long_list"},
 }
 """What some function takes, of all the odd values; everything else is wrong everywhere."""
 PLAIN: dict[str, Any] = {
@@ -264,6 +264,18 @@ def same_results(some: Any, others: Any) -> bool:
 def test_a_forward_function(function: str) -> None:
     called = getattr(pooling, function)
     assert faults((function,), called, good(function), inspect.signature(called).parameters, ACCEPTED) == []
+
+
+@pytest.mark.parametrize("name", ["fractional_max_pool2d", "FractionalMaxPool2d"])
+def test_what_draws_where_no_samples_are_given(name: str) -> None:
+    x = np.arange(50.0, dtype=np.float32).reshape(1, 2, 5, 5)
+
+    def drawn(rng: Any) -> Any:
+        if name.startswith("F"):
+            return getattr(pooling, name)(2, 3, rng=rng)(x)
+        return getattr(pooling, name)(x, 2, 3, rng=rng)
+
+    assert faults(("fractional_max_pool2d",), drawn, {"rng": 0}, ["rng"], ACCEPTED) == []
 
 
 @pytest.mark.parametrize("function", FUNCTIONS)

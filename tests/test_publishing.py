@@ -196,3 +196,12 @@ def test_the_lines_that_are_edited_stand_once_in_their_files() -> None:
     for mutant in importlib.import_module("tests.mutants").MUTANTS:
         text = (ROOT / mutant.path).read_text(encoding="utf-8")
         assert text.count(mutant.line.replace("«", "").replace("»", "")) == 1, mutant.name
+
+
+def test_samples_of_mutants_begin_alike_for_one_seed_and_differ_between_seeds() -> None:
+    pytest.importorskip("resource")
+    sampled = importlib.import_module("tests.mutation.run").sampled
+    every = list(range(100))
+    assert sorted(sampled(every, 0, None)) == every
+    assert sampled(every, 0, 10) == sampled(every, 0, 20)[:10]
+    assert sampled(every, 0, 10) != sampled(every, 1, 10)

@@ -79,6 +79,15 @@ class Examination:
         Samples per second of a signal, so that lengths are told in seconds too.
     object_set : ObjectSet or None
         The objects of a data set, which `survival` is about.
+
+    Examples
+    --------
+    >>> from pooling.doctor import examine
+    >>> examination = examine("conv3x8/2@stem pool2 conv3 global fc10", (1, 3, 64, 64), object_size=8)
+    >>> examination.object_size, examination.network.stage("pool1").output_shape
+    ((8, 8), (1, 8, 16, 16))
+    >>> [finding.code for finding in examination.findings]
+    ['D401']
     """
 
     graph: Graph

@@ -185,6 +185,13 @@ class ReceptiveField:
     context : bool
         Whether a branch shows every cell the whole input as well, such as the global pooling of squeeze-and-excitation;
         `size` is that of the other branches.
+
+    Examples
+    --------
+    >>> from pooling.doctor import read
+    >>> field = read("conv7x64/2p3@stem pool3/2p1@pool", (1, 3, 64, 64)).stage("pool").receptive_field
+    >>> field.size, field.stride
+    ((11, 11), (Fraction(4, 1), Fraction(4, 1)))
     """
 
     size: tuple[int, ...]

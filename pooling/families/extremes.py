@@ -347,7 +347,7 @@ min_pool1d, min_pool2d, min_pool3d = ranked(
     cast(Sliding, _extreme_pool),
     "min_pool",
     Extreme="Smallest",
-    equal="``-max_pool{n}d(-input)``, and is right for unsigned and for the smallest integers as well",
+    equal="``-torch.nn.functional.max_pool{n}d(-input)``, and is right for unsigned and the smallest integers as well",
     worst="inf",
     example=EXAMPLES,
     pair="1., 1.",

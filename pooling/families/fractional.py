@@ -13,12 +13,12 @@ from numpy.typing import ArrayLike, NDArray
 
 from .. import geometry
 from .._core import threads_for
-from ..annotations import AnyArray, Indexed, Layout, Ratio, Sizes
-from ..arguments import axis_names, entries, flag, per_axis, per_axis_shape, real
+from ..annotations import AnyArray, Indexed, Layout, Random, Ratio, Sizes
+from ..arguments import axis_names, entries, flag, generator, per_axis, per_axis_shape, real
 from ..arrays import as_array, in_default_mode, native
 from ..calls import FUNCTIONS, called, functions_of, sum_kind
 from ..dispatch import kernels
-from ..errors import type_error, value_error
+from ..errors import value_error
 from ..layer import Layer
 from ..maps import Maps, replace_spatial
 from ..operators import FLOATS, OPERATORS
@@ -127,25 +127,19 @@ class FractionalCall(Extreme):
         overlaps = math.prod(min(taps, count) for taps, count in zip(self.kernel_size, counts, strict=True))
         return sum_kind(self.dtype, overlaps - 1)
 
-    def samples(self, given: ArrayLike | None, rng: np.random.Generator | None) -> AnyArray:
+    def samples(self, given: ArrayLike | None, rng: Random) -> AnyArray:
         """Check or draw the phases of each map and axis, as an array (maps, axes)."""
         samples = self.unchecked_samples(given, rng)
         self.check(samples)
         return samples
 
-    def unchecked_samples(self, given: ArrayLike | None, rng: np.random.Generator | None) -> AnyArray:
+    def unchecked_samples(self, given: ArrayLike | None, rng: Random) -> AnyArray:
         """Do the same, but for whether each is a part of a step: `pool` and `found` see to that."""
         function, dimensions = self.function, len(self.kernel_size)
-        if rng is not None and not isinstance(rng, np.random.Generator):
-            raise type_error(
-                function,
-                f"must be a numpy.random.Generator, not {type(rng).__name__}",
-                "use numpy.random.default_rng(seed)",
-                argument=("rng", rng),
-            )
+        drawn_by = None if rng is None else generator(function, "rng", rng)
         shape = (self.maps.batch, self.maps.channels, dimensions)
         if given is None:
-            return np.random.default_rng(rng).random(shape).reshape(-1, dimensions)
+            return np.random.default_rng(drawn_by).random(shape).reshape(-1, dimensions)
         samples = as_array(function, "_random_samples", given, FLOATS)
         if samples.shape != shape:
             raise value_error(
@@ -238,7 +232,7 @@ class Fractional(Protocol):
         _random_samples: ArrayLike | None = None,
         *,
         layout: Layout = "channels_first",
-        rng: np.random.Generator | None = None,
+        rng: Random = None,
         out: AnyArray | None = None,
     ) -> AnyArray: ...
 
@@ -253,7 +247,7 @@ class Fractional(Protocol):
         _random_samples: ArrayLike | None = None,
         *,
         layout: Layout = "channels_first",
-        rng: np.random.Generator | None = None,
+        rng: Random = None,
         out: AnyArray | None = None,
     ) -> Indexed: ...
 
@@ -268,7 +262,7 @@ class Fractional(Protocol):
         _random_samples: ArrayLike | None = None,
         *,
         layout: Layout = "channels_first",
-        rng: np.random.Generator | None = None,
+        rng: Random = None,
         out: AnyArray | None = None,
     ) -> AnyArray | Indexed: ...
 
@@ -282,7 +276,7 @@ def _fractional_max_pool(
     _random_samples: ArrayLike | None = None,
     *,
     layout: Layout = "channels_first",
-    rng: np.random.Generator | None = None,
+    rng: Random = None,
     out: AnyArray | None = None,
 ) -> AnyArray | Indexed:
     """Greatest element of each of a fixed number of windows {windows_of}, at steps that vary by one cell.
@@ -300,8 +294,10 @@ def _fractional_max_pool(
     _random_samples : array_like, optional
         Numbers in [0, 1), of shape ``(N, C, {n})`` with N = 1 without a batch: where the steps of each map begin, in
         the order {order}. Windows are placed in the arithmetic of their dtype.
-    rng : numpy.random.Generator, optional
-        What draws the samples where none are given; by default a fresh one.
+    rng : int, sequence of int, or Generator, BitGenerator or SeedSequence of numpy.random, optional
+        What draws the samples where none are given, by ``numpy.random.default_rng(rng)``: with an integer, integers or
+        a `SeedSequence` every call draws the same; a `Generator` or a `BitGenerator` goes on from call to call. By
+        default a fresh generator draws.
 
     Returns
     -------
@@ -416,7 +412,7 @@ class _FractionalMaxPool(Layer):
         _random_samples: ArrayLike | None = None,
         *,
         layout: Layout = "channels_first",
-        rng: np.random.Generator | None = None,
+        rng: Random = None,
     ) -> None: ...
 
     def __call__(self, input: ArrayLike) -> AnyArray | Indexed:

@@ -259,7 +259,7 @@ def max_roi_pool(
 
     Notes
     -----
-    This is ONNX MaxRoiPool (Girshick 2015, "Fast R-CNN"). Windows are cut in integers; onnxruntime cuts them in
+    This is ONNX MaxRoiPool-22 (Girshick 2015, "Fast R-CNN"). Windows are cut in integers; onnxruntime cuts them in
     float32, and may so move an edge by a pixel.
 
     {examples}
@@ -401,7 +401,7 @@ def roi_align(
 
     Notes
     -----
-    This is ONNX RoiAlign (He et al. 2017, "Mask R-CNN"). With ``mode="max"`` samples are interpolated and then
+    This is ONNX RoiAlign-22 (He et al. 2017, "Mask R-CNN"). With ``mode="max"`` samples are interpolated and then
     compared, as its text has it; onnxruntime compares weighted corners (https://github.com/onnx/onnx/issues/4764).
 
     {examples}

@@ -226,7 +226,7 @@ def _max_unpool(
 
     Notes
     -----
-    Equals ``torch.nn.functional.{function}`` and ONNX MaxUnpool. Of equal indices torch keeps any.
+    Equals ``torch.nn.functional.{function}`` and ONNX MaxUnpool-22. Of equal indices torch keeps any.
 
     {examples}
     >>> x = np.array([1.0, 3.0, 2.0, 1.0]).reshape{row 4}

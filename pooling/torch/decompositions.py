@@ -24,6 +24,11 @@ __all__ = ["decompositions"]
 def decompositions() -> dict[Any, Callable[..., Any]]:
     """Return the table for `torch.export.ExportedProgram.run_decompositions`, with PyTorch's own.
 
+    Returns
+    -------
+    dict
+        For each operator of this package and of PyTorch's own table, the function of simpler operators.
+
     Examples
     --------
     >>> import torch

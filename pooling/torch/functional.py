@@ -137,6 +137,23 @@ adaptive_max_pool1d, adaptive_max_pool2d, adaptive_max_pool3d = ranked(_adaptive
 def global_max_pool(input: Tensor, *, nan: NanRule = "propagate") -> Tensor:
     """Greatest element of each channel, ``(N, C, *S)`` to ``(N, C, 1, ..., 1)``: `pooling.global_max_pool`.
 
+    Parameters
+    ----------
+    input : torch.Tensor
+        On the CPU, of shape ``(N, C, *S)``; the batch axis may be left out.
+    nan : {"propagate", "ignore"}
+        Whether one NaN makes its window NaN; if ignored, only windows of nothing but NaN are.
+
+    Returns
+    -------
+    torch.Tensor
+        The result, in the dtype and the memory format of the input.
+
+    Raises
+    ------
+    TypeError, ValueError
+        As `pooling.global_max_pool`.
+
     Examples
     --------
     >>> import torch
@@ -231,6 +248,23 @@ adaptive_avg_pool1d, adaptive_avg_pool2d, adaptive_avg_pool3d = ranked(_adaptive
 def global_avg_pool(input: Tensor, *, nan: NanRule = "propagate") -> Tensor:
     """Mean of each channel, ``(N, C, *S)`` to ``(N, C, 1, ..., 1)``: `pooling.global_avg_pool`.
 
+    Parameters
+    ----------
+    input : torch.Tensor
+        On the CPU, of shape ``(N, C, *S)``; the batch axis may be left out.
+    nan : {"propagate", "ignore"}
+        Whether one NaN makes its window NaN; if ignored, only windows of nothing but NaN are.
+
+    Returns
+    -------
+    torch.Tensor
+        The result, in the dtype and the memory format of the input.
+
+    Raises
+    ------
+    TypeError, ValueError
+        As `pooling.global_avg_pool`.
+
     Examples
     --------
     >>> import torch
@@ -291,6 +325,23 @@ lp_pool1d, lp_pool2d, lp_pool3d = ranked(_lp_pool, "lp_pool")
 def global_lp_pool(input: Tensor, p: float = 2) -> Tensor:
     """Return the p-norm of each channel, ``(N, C, *S)`` to ``(N, C, 1, ..., 1)``: `pooling.global_lp_pool`.
 
+    Parameters
+    ----------
+    input : torch.Tensor
+        On the CPU, of shape ``(N, C, *S)``; the batch axis may be left out.
+    p : float
+        The power; ``math.inf`` is the maximum of magnitudes.
+
+    Returns
+    -------
+    torch.Tensor
+        The result, in the dtype and the memory format of the input.
+
+    Raises
+    ------
+    TypeError, ValueError
+        As `pooling.global_lp_pool`.
+
     Examples
     --------
     >>> import torch
@@ -304,6 +355,25 @@ def gem_pool2d(input: Tensor, p: float | Tensor = 3.0, eps: float = 1e-6) -> Ten
     """Generalised mean of each map (Radenovic et al. 2018): `pooling.gem_pool2d`.
 
     With a tensor of one element as `p`, a parameter that is trained, PyTorch's own operators compute it.
+
+    Parameters
+    ----------
+    input : torch.Tensor
+        On the CPU, of shape ``(N, C, H, W)``; the batch axis may be left out.
+    p : float or torch.Tensor
+        The power.
+    eps : float
+        What smaller elements are raised to.
+
+    Returns
+    -------
+    torch.Tensor
+        The result, in the dtype and the memory format of the input.
+
+    Raises
+    ------
+    TypeError, ValueError
+        As `pooling.gem_pool2d`.
 
     Examples
     --------
@@ -326,6 +396,29 @@ def blur_pool2d(
 ) -> Tensor:
     """Binomial blur at every stride-th pixel (Zhang 2019): `pooling.blur_pool2d`.
 
+    Parameters
+    ----------
+    input : torch.Tensor
+        On the CPU, of shape ``(N, C, H, W)``; the batch axis may be left out.
+    kernel_size : int or sequence of int
+        Taps of the filter, as in `pooling.blur_pool2d`.
+    stride : int or sequence of int, optional
+        Pixels from one result to the next; by default 2.
+    padding : int, sequence of int, sequence of (begin, end) pairs, or str, optional
+        As in `pooling.blur_pool2d`.
+    padding_mode : {"reflect", "replicate", "zeros"}
+        What the blur sees around the map, as in `pooling.blur_pool2d`.
+
+    Returns
+    -------
+    torch.Tensor
+        The result, in the dtype and the memory format of the input.
+
+    Raises
+    ------
+    TypeError, ValueError
+        As `pooling.blur_pool2d`.
+
     Examples
     --------
     >>> import torch
@@ -347,6 +440,33 @@ def max_blur_pool2d(
     nan: NanRule = "propagate",
 ) -> Tensor:
     """Greatest element of each window at every place, blurred at every stride-th: `pooling.max_blur_pool2d`.
+
+    Parameters
+    ----------
+    input : torch.Tensor
+        On the CPU, of shape ``(N, C, H, W)``; the batch axis may be left out.
+    kernel_size : int or sequence of int
+        Cells of a window of the maximum, as in `pooling.max_blur_pool2d`.
+    stride : int or sequence of int, optional
+        Pixels from one result to the next; by default 2.
+    padding : int, sequence of int, sequence of (begin, end) pairs, or str
+        As in `pooling.max_blur_pool2d`.
+    blur_kernel_size : int or sequence of int
+        Taps of the filter.
+    padding_mode : {"reflect", "replicate", "zeros"}
+        What the blur sees around the map, as in `pooling.blur_pool2d`.
+    nan : {"propagate", "ignore"}
+        Whether one NaN makes its windows NaN; if ignored, only windows of nothing but NaN are.
+
+    Returns
+    -------
+    torch.Tensor
+        The result, in the dtype and the memory format of the input.
+
+    Raises
+    ------
+    TypeError, ValueError
+        As `pooling.max_blur_pool2d`.
 
     Examples
     --------

@@ -104,25 +104,45 @@ class _Max(_Ours):
 
 
 class MaxPool1d(_Max, nn.MaxPool1d):
-    """`torch.nn.MaxPool1d`, computed by `pooling.torch.functional.max_pool1d`."""
+    """`torch.nn.MaxPool1d`, computed by `pooling.torch.functional.max_pool1d`.
+
+    Examples
+    --------
+    >>> MaxPool1d(3, stride=2)(torch.ones(1, 8, 7)).shape
+    torch.Size([1, 8, 3])
+    """
 
     _pool = staticmethod(F.max_pool1d)
 
 
 class MaxPool2d(_Max, nn.MaxPool2d):
-    """`torch.nn.MaxPool2d`, computed by `pooling.torch.functional.max_pool2d`."""
+    """`torch.nn.MaxPool2d`, computed by `pooling.torch.functional.max_pool2d`.
+
+    Examples
+    --------
+    >>> MaxPool2d(3, stride=2)(torch.ones(1, 8, 7, 7)).shape
+    torch.Size([1, 8, 3, 3])
+    """
 
     _pool = staticmethod(F.max_pool2d)
 
 
 class MaxPool3d(_Max, nn.MaxPool3d):
-    """`torch.nn.MaxPool3d`, computed by `pooling.torch.functional.max_pool3d`."""
+    """`torch.nn.MaxPool3d`, computed by `pooling.torch.functional.max_pool3d`.
+
+    Examples
+    --------
+    >>> MaxPool3d(3, stride=2)(torch.ones(1, 8, 7, 7, 7)).shape
+    torch.Size([1, 8, 3, 3, 3])
+    """
 
     _pool = staticmethod(F.max_pool3d)
 
 
 class MinPool1d(_Max, _MaxPoolNd):
-    """Smallest element of each window, with the arguments of `MaxPool1d`. It is no subclass of that.
+    """Smallest element of each window, computed by `pooling.torch.functional.min_pool1d`.
+
+    Arguments are those of `torch.nn.MaxPool1d`, of which it is no subclass.
 
     Examples
     --------
@@ -134,7 +154,9 @@ class MinPool1d(_Max, _MaxPoolNd):
 
 
 class MinPool2d(_Max, _MaxPoolNd):
-    """Smallest element of each window, with the arguments of `MaxPool2d`. It is no subclass of that.
+    """Smallest element of each window, computed by `pooling.torch.functional.min_pool2d`.
+
+    Arguments are those of `torch.nn.MaxPool2d`, of which it is no subclass.
 
     Examples
     --------
@@ -146,7 +168,9 @@ class MinPool2d(_Max, _MaxPoolNd):
 
 
 class MinPool3d(_Max, _MaxPoolNd):
-    """Smallest element of each window, with the arguments of `MaxPool3d`. It is no subclass of that.
+    """Smallest element of each window, computed by `pooling.torch.functional.min_pool3d`.
+
+    Arguments are those of `torch.nn.MaxPool3d`, of which it is no subclass.
 
     Examples
     --------
@@ -158,7 +182,13 @@ class MinPool3d(_Max, _MaxPoolNd):
 
 
 class AvgPool1d(_Ours, nn.AvgPool1d):
-    """`torch.nn.AvgPool1d`, computed by `pooling.torch.functional.avg_pool1d`."""
+    """`torch.nn.AvgPool1d`, computed by `pooling.torch.functional.avg_pool1d`.
+
+    Examples
+    --------
+    >>> AvgPool1d(3, stride=2)(torch.ones(1, 8, 7)).shape
+    torch.Size([1, 8, 3])
+    """
 
     def forward(self, input: Tensor) -> Tensor:
         """Pool a tensor."""
@@ -184,13 +214,25 @@ class _Avg(_Ours):
 
 
 class AvgPool2d(_Avg, nn.AvgPool2d):
-    """`torch.nn.AvgPool2d`, computed by `pooling.torch.functional.avg_pool2d`."""
+    """`torch.nn.AvgPool2d`, computed by `pooling.torch.functional.avg_pool2d`.
+
+    Examples
+    --------
+    >>> AvgPool2d(3, stride=2)(torch.ones(1, 8, 7, 7)).shape
+    torch.Size([1, 8, 3, 3])
+    """
 
     _pool = staticmethod(F.avg_pool2d)
 
 
 class AvgPool3d(_Avg, nn.AvgPool3d):
-    """`torch.nn.AvgPool3d`, computed by `pooling.torch.functional.avg_pool3d`."""
+    """`torch.nn.AvgPool3d`, computed by `pooling.torch.functional.avg_pool3d`.
+
+    Examples
+    --------
+    >>> AvgPool3d(3, stride=2)(torch.ones(1, 8, 7, 7, 7)).shape
+    torch.Size([1, 8, 3, 3, 3])
+    """
 
     _pool = staticmethod(F.avg_pool3d)
 
@@ -206,19 +248,37 @@ class _AdaptiveMax(_Ours):
 
 
 class AdaptiveMaxPool1d(_AdaptiveMax, nn.AdaptiveMaxPool1d):
-    """`torch.nn.AdaptiveMaxPool1d`, computed by `pooling.torch.functional.adaptive_max_pool1d`."""
+    """`torch.nn.AdaptiveMaxPool1d`, computed by `pooling.torch.functional.adaptive_max_pool1d`.
+
+    Examples
+    --------
+    >>> AdaptiveMaxPool1d(3)(torch.ones(1, 8, 7)).shape
+    torch.Size([1, 8, 3])
+    """
 
     _pool = staticmethod(F.adaptive_max_pool1d)
 
 
 class AdaptiveMaxPool2d(_AdaptiveMax, nn.AdaptiveMaxPool2d):
-    """`torch.nn.AdaptiveMaxPool2d`, computed by `pooling.torch.functional.adaptive_max_pool2d`."""
+    """`torch.nn.AdaptiveMaxPool2d`, computed by `pooling.torch.functional.adaptive_max_pool2d`.
+
+    Examples
+    --------
+    >>> AdaptiveMaxPool2d(3)(torch.ones(1, 8, 7, 7)).shape
+    torch.Size([1, 8, 3, 3])
+    """
 
     _pool = staticmethod(F.adaptive_max_pool2d)
 
 
 class AdaptiveMaxPool3d(_AdaptiveMax, nn.AdaptiveMaxPool3d):
-    """`torch.nn.AdaptiveMaxPool3d`, computed by `pooling.torch.functional.adaptive_max_pool3d`."""
+    """`torch.nn.AdaptiveMaxPool3d`, computed by `pooling.torch.functional.adaptive_max_pool3d`.
+
+    Examples
+    --------
+    >>> AdaptiveMaxPool3d(3)(torch.ones(1, 8, 7, 7, 7)).shape
+    torch.Size([1, 8, 3, 3, 3])
+    """
 
     _pool = staticmethod(F.adaptive_max_pool3d)
 
@@ -234,19 +294,37 @@ class _AdaptiveAvg(_Ours):
 
 
 class AdaptiveAvgPool1d(_AdaptiveAvg, nn.AdaptiveAvgPool1d):
-    """`torch.nn.AdaptiveAvgPool1d`, computed by `pooling.torch.functional.adaptive_avg_pool1d`."""
+    """`torch.nn.AdaptiveAvgPool1d`, computed by `pooling.torch.functional.adaptive_avg_pool1d`.
+
+    Examples
+    --------
+    >>> AdaptiveAvgPool1d(3)(torch.ones(1, 8, 7)).shape
+    torch.Size([1, 8, 3])
+    """
 
     _pool = staticmethod(F.adaptive_avg_pool1d)
 
 
 class AdaptiveAvgPool2d(_AdaptiveAvg, nn.AdaptiveAvgPool2d):
-    """`torch.nn.AdaptiveAvgPool2d`, computed by `pooling.torch.functional.adaptive_avg_pool2d`."""
+    """`torch.nn.AdaptiveAvgPool2d`, computed by `pooling.torch.functional.adaptive_avg_pool2d`.
+
+    Examples
+    --------
+    >>> AdaptiveAvgPool2d(3)(torch.ones(1, 8, 7, 7)).shape
+    torch.Size([1, 8, 3, 3])
+    """
 
     _pool = staticmethod(F.adaptive_avg_pool2d)
 
 
 class AdaptiveAvgPool3d(_AdaptiveAvg, nn.AdaptiveAvgPool3d):
-    """`torch.nn.AdaptiveAvgPool3d`, computed by `pooling.torch.functional.adaptive_avg_pool3d`."""
+    """`torch.nn.AdaptiveAvgPool3d`, computed by `pooling.torch.functional.adaptive_avg_pool3d`.
+
+    Examples
+    --------
+    >>> AdaptiveAvgPool3d(3)(torch.ones(1, 8, 7, 7, 7)).shape
+    torch.Size([1, 8, 3, 3, 3])
+    """
 
     _pool = staticmethod(F.adaptive_avg_pool3d)
 
@@ -263,19 +341,37 @@ class _LP(_Ours):
 
 
 class LPPool1d(_LP, nn.LPPool1d):
-    """`torch.nn.LPPool1d` of magnitudes, computed by `pooling.torch.functional.lp_pool1d`."""
+    """`torch.nn.LPPool1d` of magnitudes, computed by `pooling.torch.functional.lp_pool1d`.
+
+    Examples
+    --------
+    >>> LPPool1d(2, 3, stride=2)(torch.ones(1, 8, 7)).shape
+    torch.Size([1, 8, 3])
+    """
 
     _pool = staticmethod(F.lp_pool1d)
 
 
 class LPPool2d(_LP, nn.LPPool2d):
-    """`torch.nn.LPPool2d` of magnitudes, computed by `pooling.torch.functional.lp_pool2d`."""
+    """`torch.nn.LPPool2d` of magnitudes, computed by `pooling.torch.functional.lp_pool2d`.
+
+    Examples
+    --------
+    >>> LPPool2d(2, 3, stride=2)(torch.ones(1, 8, 7, 7)).shape
+    torch.Size([1, 8, 3, 3])
+    """
 
     _pool = staticmethod(F.lp_pool2d)
 
 
 class LPPool3d(_LP, nn.LPPool3d):
-    """`torch.nn.LPPool3d` of magnitudes, computed by `pooling.torch.functional.lp_pool3d`."""
+    """`torch.nn.LPPool3d` of magnitudes, computed by `pooling.torch.functional.lp_pool3d`.
+
+    Examples
+    --------
+    >>> LPPool3d(2, 3, stride=2)(torch.ones(1, 8, 7, 7, 7)).shape
+    torch.Size([1, 8, 3, 3, 3])
+    """
 
     _pool = staticmethod(F.lp_pool3d)
 
@@ -291,19 +387,40 @@ class _Unpool(_Ours):
 
 
 class MaxUnpool1d(_Unpool, nn.MaxUnpool1d):
-    """`torch.nn.MaxUnpool1d`, computed by `pooling.torch.functional.max_unpool1d`."""
+    """`torch.nn.MaxUnpool1d`, computed by `pooling.torch.functional.max_unpool1d`.
+
+    Examples
+    --------
+    >>> values, indices = MaxPool1d(2, return_indices=True)(torch.ones(1, 8, 6))
+    >>> MaxUnpool1d(2)(values, indices).shape
+    torch.Size([1, 8, 6])
+    """
 
     _pool = staticmethod(F.max_unpool1d)
 
 
 class MaxUnpool2d(_Unpool, nn.MaxUnpool2d):
-    """`torch.nn.MaxUnpool2d`, computed by `pooling.torch.functional.max_unpool2d`."""
+    """`torch.nn.MaxUnpool2d`, computed by `pooling.torch.functional.max_unpool2d`.
+
+    Examples
+    --------
+    >>> values, indices = MaxPool2d(2, return_indices=True)(torch.ones(1, 8, 6, 6))
+    >>> MaxUnpool2d(2)(values, indices).shape
+    torch.Size([1, 8, 6, 6])
+    """
 
     _pool = staticmethod(F.max_unpool2d)
 
 
 class MaxUnpool3d(_Unpool, nn.MaxUnpool3d):
-    """`torch.nn.MaxUnpool3d`, computed by `pooling.torch.functional.max_unpool3d`."""
+    """`torch.nn.MaxUnpool3d`, computed by `pooling.torch.functional.max_unpool3d`.
+
+    Examples
+    --------
+    >>> values, indices = MaxPool3d(2, return_indices=True)(torch.ones(1, 8, 6, 6, 6))
+    >>> MaxUnpool3d(2)(values, indices).shape
+    torch.Size([1, 8, 6, 6, 6])
+    """
 
     _pool = staticmethod(F.max_unpool3d)
 
@@ -321,13 +438,25 @@ class _Fractional(_Ours):
 
 
 class FractionalMaxPool2d(_Fractional, nn.FractionalMaxPool2d):
-    """`torch.nn.FractionalMaxPool2d`, computed by `pooling.torch.functional.fractional_max_pool2d`."""
+    """`torch.nn.FractionalMaxPool2d`, computed by `pooling.torch.functional.fractional_max_pool2d`.
+
+    Examples
+    --------
+    >>> FractionalMaxPool2d(2, output_size=3)(torch.ones(1, 8, 7, 7)).shape
+    torch.Size([1, 8, 3, 3])
+    """
 
     _pool = staticmethod(F.fractional_max_pool2d)
 
 
 class FractionalMaxPool3d(_Fractional, nn.FractionalMaxPool3d):
-    """`torch.nn.FractionalMaxPool3d`, computed by `pooling.torch.functional.fractional_max_pool3d`."""
+    """`torch.nn.FractionalMaxPool3d`, computed by `pooling.torch.functional.fractional_max_pool3d`.
+
+    Examples
+    --------
+    >>> FractionalMaxPool3d(2, output_size=3)(torch.ones(1, 8, 7, 7, 7)).shape
+    torch.Size([1, 8, 3, 3, 3])
+    """
 
     _pool = staticmethod(F.fractional_max_pool3d)
 

@@ -823,12 +823,31 @@ def _assigned(module: nn.Module, always: bool) -> bool:
 def unpatch(model: nn.Module) -> int:
     """Undo `patch`; returns how many modules are as they were.
 
+    Parameters
+    ----------
+    model : torch.nn.Module
+        What `patch` was given, or a part of it.
+
+    Returns
+    -------
+    int
+        How many modules were changed back.
+
     Raises
     ------
     TypeError
         If `model` is no module.
     RuntimeError
         If the class of a module was changed again since; nothing is undone then.
+
+    Examples
+    --------
+    >>> import torch
+    >>> from pooling.torch import patch, unpatch
+    >>> model = torch.nn.Sequential(torch.nn.AvgPool2d(6))
+    >>> report = patch(model)
+    >>> unpatch(model), unpatch(model)
+    (1, 0)
     """
     _check_model("unpatch", model)
     found = {name: module for name, module in model.named_modules() if isinstance(module, Patched)}

@@ -27,7 +27,14 @@ INDICES = 1
 
 
 class Kind(StrEnum):
-    """What may come out of a comparison; the first that applies is the verdict."""
+    """What may come out of a comparison; the first that applies is the verdict.
+
+    Examples
+    --------
+    >>> from pooling.validation import Kind
+    >>> [kind.name for kind in Kind][0]
+    'AGREES'
+    """
 
     AGREES = "agrees"
     CRASHES = "crashes"
@@ -68,6 +75,20 @@ class Verdict:
         Which of the node's outputs differs.
     share : float or None
         The largest difference in units of what rounding may cause at that element; None where nothing may differ.
+
+    Examples
+    --------
+    >>> import numpy as np
+    >>> import onnx.parser
+    >>> from pooling.validation import Case, Result, judge
+    >>> model = onnx.parser.parse_model(
+    ...     '<ir_version: 8, opset_import: ["": 18]> g (float[1, 1, 4] x) => (float[1, 1, 2] y)'
+    ...     "{ y = MaxPool <kernel_shape = [2], strides = [2]> (x) }"
+    ... )
+    >>> case = Case("pairs", model, {"x": np.array([[[1, 3, 2, 0]]], np.float32)})
+    >>> expected, actual = (Result([np.full(shape, 3, np.float32)]) for shape in ((1, 1, 2), (1, 1, 3)))
+    >>> judge(case, expected, actual).expected, judge(case, expected, actual).actual
+    ((1, 1, 2), (1, 1, 3))
     """
 
     kind: Kind
@@ -105,6 +126,22 @@ def judge(case: Case, expected: Result, actual: Result) -> Verdict:
     ------
     ValueError
         If the oracle itself did not live to answer.
+
+    Examples
+    --------
+    >>> import numpy as np
+    >>> import onnx.parser
+    >>> from pooling.validation import Case, Result, judge
+    >>> model = onnx.parser.parse_model(
+    ...     '<ir_version: 8, opset_import: ["": 18]> g (float[1, 1, 4] x) => (float[1, 1, 2] y)'
+    ...     "{ y = MaxPool <kernel_shape = [2], strides = [2]> (x) }"
+    ... )
+    >>> case = Case("pairs", model, {"x": np.array([[[1, 3, 2, 0]]], np.float32)})
+    >>> expected = Result([np.array([[[3, 2]]], np.float32)])
+    >>> judge(case, expected, expected).kind.name
+    'AGREES'
+    >>> judge(case, expected, Result([np.array([[[3, 1]]], np.float32)])).sentence
+    '1.0 instead of 2.0 at (0, 0, 1)'
     """
     instance_of("judge", "case", case, Case)
     for name, answer in (("expected", expected), ("actual", actual)):

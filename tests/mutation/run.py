@@ -1,6 +1,6 @@
 """Ask the tests about every mutant that cosmic-ray makes of a module that lays windows out.
 
-    python tests/mutation/run.py MODULE [--sample N] [--jobs N] [--json FILE [--survivors]]
+    python tests/mutation/run.py MODULE [--sample N] [--seed N] [--jobs N] [--json FILE [--survivors]]
 
 It needs cosmic-ray (``pip install cosmic-ray``), whose operators make the mutants; modules.toml beside this file says
 which modules there are, and which tests are asked about them. Nothing is written into the checkout: a process that
@@ -253,13 +253,19 @@ def asked(row: dict[str, Any], source: str, chosen: list[Mutant | None], jobs: i
             yield mutant, Answer(verdict, before, after, by, seconds)
 
 
+def sampled(every: list[Mutant], seed: int, number: int | None) -> list[Mutant]:
+    """Draw some mutants, or all of them in random order; a smaller sample is the beginning of a larger one."""
+    return random.Random(seed).sample(every, len(every))[:number]
+
+
 def main() -> int:
     """Ask about a module; return the exit code."""
     modules = tomllib.loads((HERE / "modules.toml").read_text(encoding="utf-8"))
     parser = argparse.ArgumentParser(description=__doc__.partition("\n")[0])
     parser.add_argument("module", choices=sorted(modules))
+    parser.add_argument("--sample", type=int, metavar="N", help="so many of the mutants, drawn at random")
     parser.add_argument(
-        "--sample", type=int, help="so many of the mutants, in an order that a generator with seed 0 draws"
+        "--seed", type=int, default=0, metavar="N", help="of the generator that draws the sample (default: 0)"
     )
     parser.add_argument("--jobs", type=int, default=1, help="mutants at a time")
     parser.add_argument("--json", type=Path, help="a file for the answers, from which a run goes on that was ended")
@@ -268,8 +274,7 @@ def main() -> int:
     row = modules[options.module]
     source = (ROOT / row["path"]).read_text(encoding="utf-8")
     every = list(mutants(source))
-    # The first of them are a sample too.
-    chosen = random.Random(0).sample(every, len(every))[: options.sample]
+    chosen = sampled(every, options.seed, options.sample)
     answers: dict[Mutant, Answer] = {}
     if options.json and options.json.exists():
         for entry in json.loads(options.json.read_text(encoding="utf-8")):

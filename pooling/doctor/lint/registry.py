@@ -53,6 +53,13 @@ class Finding:
         What is so, and why that matters, with the numbers.
     fixes : tuple of str
         What to try, in the order of practice.
+
+    Examples
+    --------
+    >>> from pooling.doctor import examine
+    >>> finding, *_ = examine("conv3x8/2@stem pool2 conv3 global fc10", (1, 3, 64, 64)).findings
+    >>> finding.code, finding.severity, finding.stage
+    ('D401', 'note', 'pool1')
     """
 
     code: str

@@ -46,6 +46,15 @@ class NetworkError(ValueError):
         The stage where it fails; empty where no stage is to blame.
     shape : tuple of int or str
         The input shape at which that stage fails; empty where no stage is to blame.
+
+    Examples
+    --------
+    >>> from pooling.doctor import NetworkError, read
+    >>> try:
+    ...     read("conv3x8 pool9", (1, 3, 8, 8))
+    ... except NetworkError as error:
+    ...     print(error.stage, error.shape)
+    pool1 (1, 3, 8, 8)
     """
 
     def __init__(self, sentence: str, stage: str = "", shape: tuple[int | str, ...] = ()) -> None:
@@ -63,6 +72,20 @@ class OpenShapeError(NetworkError):
         What the model says; a str names a size that is open.
     hints : sequence of tuple of int
         Spatial sizes that the metadata of the model speak of.
+
+    Examples
+    --------
+    >>> import onnx.parser
+    >>> from pooling.doctor import OpenShapeError, read
+    >>> model = onnx.parser.parse_model(
+    ...     '<ir_version: 8, opset_import: ["": 18]> g (float[1, 3, h, w] x) => (float[1, 3, a, b] y)'
+    ...     "{ y = MaxPool <kernel_shape = [2, 2], strides = [2, 2]> (x) }"
+    ... )
+    >>> try:
+    ...     read(model)
+    ... except OpenShapeError as error:
+    ...     print(error.shape)
+    (1, 3, 'h', 'w')
     """
 
     def __init__(self, sentence: str, shape: tuple[int | str, ...], hints: Sequence[tuple[int, ...]] = ()) -> None:
@@ -112,6 +135,13 @@ class Stage:
         Whether it is no map any more, nor the places of one: it was pooled, flattened or multiplied.
     source_line : str
         File and line of the code that called the operator, where that is known.
+
+    Examples
+    --------
+    >>> from pooling.doctor import read
+    >>> stage = read("conv7x64/2p3@stem pool3/2p1@pool", (1, 3, 64, 64)).stage("pool")
+    >>> stage.operator, stage.inputs, stage.output_shape
+    ('MaxPool', ('stem',), (1, 64, 16, 16))
     """
 
     name: str

@@ -35,6 +35,19 @@ class Case:
     rules : tuple of str
         Keys of `pooling.validation.rules.RULES` that the case is made to test, the most important first; none for one
         that only has to be right.
+
+    Examples
+    --------
+    >>> import numpy as np
+    >>> import onnx.parser
+    >>> from pooling.validation import Case
+    >>> model = onnx.parser.parse_model(
+    ...     '<ir_version: 8, opset_import: ["": 18]> g (float[1, 1, 4] x) => (float[1, 1, 2] y)'
+    ...     "{ y = MaxPool <kernel_shape = [2], strides = [2]> (x) }"
+    ... )
+    >>> case = Case("pairs", model, {"x": np.array([[[1, 3, 2, 0]]], np.float32)})
+    >>> case.name, case.model.graph.node[0].op_type, case.inputs["x"].shape
+    ('pairs', 'MaxPool', (1, 1, 4))
     """
 
     name: str

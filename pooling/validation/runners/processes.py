@@ -111,6 +111,12 @@ class Limits:
     ------
     ValueError
         If one is not positive.
+
+    Examples
+    --------
+    >>> from pooling.validation import Limits
+    >>> Limits(seconds=10).memory == 4 * 2**30
+    True
     """
 
     seconds: float = 60.0
@@ -443,6 +449,24 @@ def run_cases(
     -------
     list of Result
         One for each case. A case that ends the process costs its own answer only.
+
+    Raises
+    ------
+    TypeError, ValueError
+        If an argument is of the wrong kind or has a wrong value, or the runtime is not installed.
+
+    Examples
+    --------
+    >>> import numpy as np
+    >>> import onnx.parser
+    >>> from pooling.validation import Case, run_cases
+    >>> model = onnx.parser.parse_model(
+    ...     '<ir_version: 8, opset_import: ["": 18]> g (float[1, 1, 4] x) => (float[1, 1, 2] y)'
+    ...     "{ y = MaxPool <kernel_shape = [2], strides = [2]> (x) }"
+    ... )
+    >>> case = Case("pairs", model, {"x": np.array([[[1, 3, 2, 0]]], np.float32)})
+    >>> [result.outputs[0].tolist() for result in run_cases("pooling", [case])]
+    [[[[3.0, 2.0]]]]
     """
     remedy = f"use one of {', '.join(RUNTIMES)}"
     runtime = str.__str__(instance_of("run_cases", "runtime", runtime, str, remedy))

@@ -100,6 +100,15 @@ def read_graph(source: Any, input_shape: InputShape | None = None) -> Graph:
         If the network cannot be read.
     TypeError
         If `source` is nothing that could be a network.
+
+    Examples
+    --------
+    >>> from pooling.doctor import read_graph
+    >>> graph = read_graph("conv7x64/2p3@stem pool3/2p1@pool")
+    >>> [node.name for node in graph.nodes]
+    ['stem', 'pool']
+    >>> graph.infer((1, 3, 64, 64)).stage("pool").output_shape
+    (1, 64, 16, 16)
     """
     return graph_of("read_graph", source_of("read_graph", source), input_shape_of("read_graph", input_shape))
 
