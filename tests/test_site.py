@@ -28,7 +28,8 @@ import pooling
 ROOT = Path(__file__).parent.parent
 DOCS = ROOT / "docs"
 FOLDERS = ("tutorials", "how-to", "reference", "explanation", "development")
-PAGES = sorted([DOCS / "index.md", *(page for folder in FOLDERS for page in (DOCS / folder).glob("*.md"))])
+SEMANTICS = DOCS / "semantics.md"
+PAGES = sorted([DOCS / "index.md", SEMANTICS, *(page for folder in FOLDERS for page in (DOCS / folder).glob("*.md"))])
 EXAMPLES = sorted((DOCS / "examples").glob("plot_*.py"))
 WITHOUT_SNIPPETS = {
     *(f"{folder}/index.md" for folder in FOLDERS),
@@ -65,6 +66,16 @@ def test_a_page_prints_what_it_shows(page: Path, tmp_path: Path, monkeypatch: py
     result = doctest.testfile(str(page), module_relative=False)
     assert result.failed == 0
     assert (result.attempted > 0) == (name_of(page) not in WITHOUT_SNIPPETS)
+
+
+def test_the_oracle_prints_what_the_definition_shows() -> None:
+    text = SEMANTICS.read_text(encoding="utf-8")
+    assert text.count(">>> import pooling\n") == 1
+    session = text.replace(">>> import pooling\n", ">>> from pooling import reference as pooling\n")
+    parsed = doctest.DocTestParser().get_doctest(session, {}, "semantics.md", str(SEMANTICS), 0)
+    result = doctest.DocTestRunner().run(parsed)
+    assert result.failed == 0
+    assert result.attempted > 30
 
 
 def commands(page: Path) -> list[tuple[str, str]]:
