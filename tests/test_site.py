@@ -24,6 +24,7 @@ import numpy as np
 import pytest
 
 import pooling
+from pooling.dispatch import kernels
 
 ROOT = Path(__file__).parent.parent
 DOCS = ROOT / "docs"
@@ -33,7 +34,6 @@ PAGES = sorted([DOCS / "index.md", SEMANTICS, *(page for folder in FOLDERS for p
 EXAMPLES = sorted((DOCS / "examples").glob("plot_*.py"))
 WITHOUT_SNIPPETS = {
     *(f"{folder}/index.md" for folder in FOLDERS),
-    "explanation/architecture.md",
     "development/changes.md",
     "development/contributing.md",
     "development/security.md",
@@ -149,6 +149,19 @@ def test_the_table_of_sizes_is_right() -> None:
         for size, result in zip((224, 7), results, strict=True):
             whole, rest = divmod(size + 2 * int(padding) - int(kernel), int(stride))
             assert int(result) == whole + 1 + (bool(ceil) and rest > 0)
+
+
+# ---------------------------------------------------------------------------------------------------------------------
+# How it is built
+
+
+def test_the_table_of_strategies_is_that_of_the_kernels() -> None:
+    text = (DOCS / "explanation" / "architecture.md").read_text(encoding="utf-8")
+    table = re.search(r"^\| Strategy \|.*?\n\n", text, re.MULTILINE | re.DOTALL)
+    assert table is not None
+    first = [line.split("|")[1] for line in table[0].splitlines()[2:] if line]
+    named = [name for cell in first for name in re.findall(r"`(\w+)`", cell)]
+    assert named == [name for kind in kernels.STRATEGIES.values() for name in kind]
 
 
 # ---------------------------------------------------------------------------------------------------------------------
