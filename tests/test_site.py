@@ -39,6 +39,9 @@ WITHOUT_SNIPPETS = {
     "development/security.md",
 }
 NEEDS = {
+    "how-to/export-and-prove.md": ("onnx", "onnxruntime"),
+    "how-to/runtimes-disagree.md": ("onnx", "onnxruntime"),
+    "how-to/use-in-pytorch.md": ("torch",),
     "tutorials/photograph-and-volume.md": ("matplotlib", "PIL"),
     "tutorials/onnx-graph.md": ("onnx", "onnxruntime"),
     "tutorials/runtimes.md": ("onnx", "onnxruntime"),
