@@ -141,7 +141,7 @@ def drawn_way() -> Iterator[str | float]:
         )
     yield text(x + cell * 7 + 16, y + 26, "b", "along a row")
     yield text(x + cell * 7 + 16, y + 44, "l", "windows slide over it, in the L1 cache")
-    yield text(RIGHT, y + 92, "l", "Same bytes at any number of threads and any instruction set.")
+    yield text(RIGHT, y + 92, "l", "Same bytes at any number of threads and any instruction-set level.")
     yield y + 96
 
 

@@ -19,7 +19,7 @@ HEAD = """\
 # Operators
 
 Each function has a gradient, `<function>_backward`, which takes the gradient of the result before the same arguments.
-What an operator means to the letter is written in `pooling/reference.py`.
+[semantics.md](semantics.md) defines every operator; `pooling/reference.py` is a slow implementation of it.
 
 """
 COLUMNS = (
@@ -37,7 +37,7 @@ BLOCKS = """
 # Reductions of blocks
 
 `pooling.block_reduce` and `pooling.pyramid` take these as `func`, for arrays of one to six axes;
-[semantics.md](semantics.md) defines them. Gradients are those of `block_reduce_backward`.
+[semantics.md](semantics.md#blocks-and-pyramids) defines them. Gradients are those of `block_reduce_backward`.
 
 """
 BLOCK_COLUMNS = ("`func`", "dtypes", "dtypes of gradients", "Weights", "Levels are made of", "ONNX operators", "Result")

@@ -15,10 +15,7 @@ cdef struct forward_t:
 
 
 cdef inline bint widens_late(const plan_t* plan) noexcept nogil:
-    """Whether sums over rows may be in float where those over windows have to be in double.
-
-    31 x 31 over 1080 x 1920 took 7.3 ms of one thread that way, and 8.5 otherwise.
-    """
+    """Whether sums over rows may be in float where those over windows have to be in double."""
     cdef ptrdiff_t taps = plan.axes[1].kernel_size
     cdef ptrdiff_t roundings = 0
     while taps >= 4:

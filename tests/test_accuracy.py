@@ -82,6 +82,40 @@ def test_roundings_that_all_go_one_way(along: str, together: int) -> None:
                 assert (np.abs(result.astype(np.float64) - truth) <= UNITS * truth).all(), (k, stride)
 
 
+def partners(taps: int) -> list[tuple[int, int]]:
+    """Return the runs of taps that are added to the first one by one, where runs of 4, 16, ... taps are shared."""
+    runs, power = [], 1
+    while 4 * power <= taps:
+        runs += [(power, 2 * power), (2 * power, 4 * power)]
+        power *= 4
+    done = power
+    while done < taps:
+        count = (taps - done) // power
+        if count:
+            runs.append((done, done + count * power))
+            done += count * power
+        power //= 4
+    return runs
+
+
+@pytest.mark.parametrize("stride", [1, 2, 3])
+@pytest.mark.parametrize("dilation", [1, 2])
+def test_roundings_down_columns_and_along_rows(stride: int, dilation: int) -> None:
+    """A large number in a corner loses not quite half of its last place to each sum that is added to it, first down the
+    columns, then along the rows."""
+    small = 0.999 * 2.0**-24
+    for k in (*range(8, 52), 56, 60, 64, 80, 96, 112, 128):
+        side = (k - 1) * dilation + 1 + 12 * stride
+        x = np.zeros((1, 1, side, side), np.float32)
+        window = x[0, 0, : k * dilation : dilation, : k * dilation : dilation]
+        for first, stop in partners(k):
+            window[first:stop, 0] = window[0, first:stop] = small / (stop - first)
+        window[0, 0] = 1
+        truth = math.fsum(window.astype(np.float64).ravel()) / k**2
+        result = pooling.avg_pool2d(x, k, stride, dilation=dilation)[0, 0, 0, 0]
+        assert abs(float(result) - truth) <= UNITS * truth, k
+
+
 @pytest.mark.parametrize("shape", [(1, 3, 40, 41), (2, 1, 9, 30, 31)])
 @pytest.mark.parametrize("layout", LAYOUTS)
 def test_planes_and_volumes(shape: tuple[int, ...], layout: str) -> None:

@@ -27,21 +27,25 @@ import numpy as np
 import pytest
 
 import pooling
+from pooling.dispatch import kernels
 from pooling.operators import OPERATORS
 
 ROOT = Path(__file__).parent.parent
 DOCS = ROOT / "docs"
 FOLDERS = ("tutorials", "how-to", "reference", "explanation", "development")
-PAGES = sorted([DOCS / "index.md", *(page for folder in FOLDERS for page in (DOCS / folder).glob("*.md"))])
+SEMANTICS = DOCS / "semantics.md"
+PAGES = sorted([DOCS / "index.md", SEMANTICS, *(page for folder in FOLDERS for page in (DOCS / folder).glob("*.md"))])
 EXAMPLES = sorted((DOCS / "examples").glob("plot_*.py"))
 WITHOUT_SNIPPETS = {
     *(f"{folder}/index.md" for folder in FOLDERS),
-    "explanation/architecture.md",
     "development/changes.md",
     "development/contributing.md",
     "development/security.md",
 }
 NEEDS = {
+    "how-to/export-and-prove.md": ("onnx", "onnxruntime"),
+    "how-to/runtimes-disagree.md": ("onnx", "onnxruntime"),
+    "how-to/use-in-pytorch.md": ("torch",),
     "tutorials/photograph-and-volume.md": ("matplotlib", "PIL"),
     "tutorials/onnx-graph.md": ("onnx", "onnxruntime"),
     "tutorials/runtimes.md": ("onnx", "onnxruntime"),
@@ -69,6 +73,16 @@ def test_a_page_prints_what_it_shows(page: Path, tmp_path: Path, monkeypatch: py
     result = doctest.testfile(str(page), module_relative=False)
     assert result.failed == 0
     assert (result.attempted > 0) == (name_of(page) not in WITHOUT_SNIPPETS)
+
+
+def test_the_oracle_prints_what_the_definition_shows() -> None:
+    text = SEMANTICS.read_text(encoding="utf-8")
+    assert text.count(">>> import pooling\n") == 1
+    session = text.replace(">>> import pooling\n", ">>> from pooling import reference as pooling\n")
+    parsed = doctest.DocTestParser().get_doctest(session, {}, "semantics.md", str(SEMANTICS), 0)
+    result = doctest.DocTestRunner().run(parsed)
+    assert result.failed == 0
+    assert result.attempted > 30
 
 
 def commands(page: Path) -> list[tuple[str, str]]:
@@ -142,6 +156,19 @@ def test_the_table_of_sizes_is_right() -> None:
         for size, result in zip((224, 7), results, strict=True):
             whole, rest = divmod(size + 2 * int(padding) - int(kernel), int(stride))
             assert int(result) == whole + 1 + (bool(ceil) and rest > 0)
+
+
+# ---------------------------------------------------------------------------------------------------------------------
+# How it is built
+
+
+def test_the_table_of_strategies_is_that_of_the_kernels() -> None:
+    text = (DOCS / "explanation" / "architecture.md").read_text(encoding="utf-8")
+    table = re.search(r"^\| Strategy \|.*?\n\n", text, re.MULTILINE | re.DOTALL)
+    assert table is not None
+    first = [line.split("|")[1] for line in table[0].splitlines()[2:] if line]
+    named = [name for cell in first for name in re.findall(r"`(\w+)`", cell)]
+    assert named == [name for kind in kernels.STRATEGIES.values() for name in kind]
 
 
 # ---------------------------------------------------------------------------------------------------------------------

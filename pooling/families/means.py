@@ -424,8 +424,8 @@ def _avg_pool(
     Notes
     -----
     Equals ``torch.nn.functional.{function}`` and, with ``count_include_pad=False`` as ONNX has it by default,
-    AveragePool-22. A float32 mean is within 4 units of 2**-23 times the mean of the magnitudes, for any window; a sum
-    beyond the largest float32 is inf.
+    AveragePool-22. A float32 mean is within 4 units of 2**-23 times the mean of the magnitudes, for any window. Where a
+    partial sum is beyond the largest float32 it is inf or NaN, and below 2**-126 the rounding is absolute.
 
     {examples}
     {example}
