@@ -566,6 +566,9 @@ cdef class Plan:
                     while vectors > 1:
                         vectors = ceil_divide(vectors, 2)
                         depth += 1
+            elif i == 0:
+                # Planes are added one by one.
+                depth += taps - 1
             else:
                 # A ladder has no longer way.
                 depth += tree_depth(taps)

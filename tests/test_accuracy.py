@@ -2,7 +2,10 @@
 
 from __future__ import annotations
 
+import functools
 import math
+from collections import defaultdict
+from collections.abc import Callable
 from typing import Any
 
 import numpy as np
@@ -82,38 +85,88 @@ def test_roundings_that_all_go_one_way(along: str, together: int) -> None:
                 assert (np.abs(result.astype(np.float64) - truth) <= UNITS * truth).all(), (k, stride)
 
 
-def partners(taps: int) -> list[tuple[int, int]]:
-    """Return the runs of taps that are added to the first one by one, where runs of 4, 16, ... taps are shared."""
-    runs, power = [], 1
-    while 4 * power <= taps:
-        runs += [(power, 2 * power), (2 * power, 4 * power)]
-        power *= 4
-    done = power
-    while done < taps:
-        count = (taps - done) // power
-        if count:
-            runs.append((done, done + count * power))
-            done += count * power
-        power //= 4
-    return runs
+def worst_error(mean: Callable[[Array], float], shape: tuple[int, ...]) -> float:
+    """Return the error, relative to the mean, of the numbers that are worst for the order in which a mean is made.
+
+    Of one element at a time, the others fall into groups, one for each sum in float32 that it goes into: a large number
+    in its place and the same with the other sign in that of another swallow what is added before these two meet, and
+    the result tells how much was (Xie et al. 2024, "FPRev: Revealing the Order of Floating-Point Summation"). Where
+    each group adds not quite half of the last place of that element, every sum is rounded down.
+    """
+    x = np.zeros(shape, np.float32)
+    worst = 0.0
+    for place in {(0,) * len(shape), tuple(size // 2 for size in shape), tuple(size - 1 for size in shape)}:
+        groups = defaultdict(list)
+        for other in set(np.ndindex(shape)) - {place}:
+            x[...] = 1
+            x[place], x[other] = 2.0**40, -(2.0**40)
+            groups[round(mean(x) * x.size)].append(other)
+        x[...] = 0
+        x[place] = 1
+        for group in groups.values():
+            x[tuple(np.transpose(group))] = 0.999 * 2.0**-24 / len(group)
+        truth = math.fsum(x.ravel().tolist()) / x.size
+        worst = max(worst, abs(mean(x) - truth) / truth)
+    return worst
 
 
-@pytest.mark.parametrize("stride", [1, 2, 3])
+def pooled(kernel_size: tuple[int, ...], stride: int = 1, dilation: int = 1, layout: str = "channels_first") -> float:
+    """Return the worst error of the first window of a map that has some more."""
+    sizes = [(k - 1) * dilation + 1 + 12 * stride for k in kernel_size]
+    maps = np.zeros((1, *sizes, 8) if layout == "channels_last" else (1, 1, *sizes), np.float32)
+    first = (0,) * len(kernel_size)
+    taps = maps[0, ..., 3] if layout == "channels_last" else maps[0, 0]
+    taps = taps[tuple(slice(0, (k - 1) * dilation + 1, dilation) for k in kernel_size)]
+    function = getattr(pooling, f"avg_pool{len(kernel_size)}d")
+    cell = (0, *first, 3) if layout == "channels_last" else (0, 0, *first)
+
+    def mean(x: Array) -> float:
+        taps[...] = x
+        return float(function(maps, kernel_size, stride, dilation=dilation, layout=layout)[cell])
+
+    return worst_error(mean, kernel_size)
+
+
+SQUARES = [(k, k) for k in (*range(2, 14), 16, 17, 20, 21, 31, 33, 47)]
+OBLONGS = [(1, 64), (2, 30), (3, 21), (5, 9), (12, 40)]
+KERNELS = [*((k,) for k in range(2, 70)), *SQUARES, *OBLONGS, *(sizes[::-1] for sizes in OBLONGS)]
+KERNELS += [(2, 2, 2), (3, 3, 3), (4, 4, 4), (5, 5, 5), (7, 2, 3)]
+
+
+@pytest.mark.parametrize("layout", LAYOUTS)
+@pytest.mark.parametrize(("stride", "dilation"), [(1, 1), (2, 1), (3, 1), (1, 2)])
+def test_no_order_of_additions_is_worse_than_the_bound(stride: int, dilation: int, layout: str) -> None:
+    worst = {sizes: pooled(sizes, stride, dilation, layout) for sizes in KERNELS}
+    assert {sizes: error / UNITS for sizes, error in worst.items() if error > UNITS} == {}
+
+
+@pytest.mark.parametrize("layout", LAYOUTS)
+def test_nor_is_one_of_whole_maps(layout: str) -> None:
+    for k in (*range(2, 14), 16, 17, 20, 31):
+        for name, arguments, size in (("global_avg_pool", (), k), ("adaptive_avg_pool2d", (3,), 3 * k)):
+            maps = np.zeros((1, size, size, 8) if layout == "channels_last" else (1, 1, size, size), np.float32)
+            function = functools.partial(getattr(pooling, name), maps, *arguments, layout=layout)
+
+            def mean(x: Array, maps: Array = maps, function: Callable[[], Array] = function) -> float:
+                first = maps[0, ..., 3] if layout == "channels_last" else maps[0, 0]
+                first[: x.shape[0], : x.shape[1]] = x
+                return float(function()[0, 0, 0, 3] if layout == "channels_last" else function()[0, 0, 0, 0])
+
+            assert worst_error(mean, (k, k)) <= UNITS, (name, k)
+
+
 @pytest.mark.parametrize("dilation", [1, 2])
-def test_roundings_down_columns_and_along_rows(stride: int, dilation: int) -> None:
-    """A large number in a corner loses not quite half of its last place to each sum that is added to it, first down the
-    columns, then along the rows."""
-    small = 0.999 * 2.0**-24
-    for k in (*range(8, 52), 56, 60, 64, 80, 96, 112, 128):
-        side = (k - 1) * dilation + 1 + 12 * stride
-        x = np.zeros((1, 1, side, side), np.float32)
-        window = x[0, 0, : k * dilation : dilation, : k * dilation : dilation]
-        for first, stop in partners(k):
-            window[first:stop, 0] = window[0, first:stop] = small / (stop - first)
-        window[0, 0] = 1
-        truth = math.fsum(window.astype(np.float64).ravel()) / k**2
-        result = pooling.avg_pool2d(x, k, stride, dilation=dilation)[0, 0, 0, 0]
-        assert abs(float(result) - truth) <= UNITS * truth, k
+def test_nor_is_one_of_gradients(dilation: int) -> None:
+    for k in (*range(2, 14), 16, 17, 20, 31):
+        side = (k - 1) * dilation + 1
+        grad = np.zeros((1, 1, side + 8, side + 8), np.float32)
+        maps = np.zeros((1, 1, 2 * side + 7, 2 * side + 7), np.float32)
+
+        def mean(x: Array, grad: Array = grad, maps: Array = maps, k: int = k, side: int = side) -> float:
+            grad[0, 0, :side:dilation, :side:dilation] = x
+            return float(pooling.avg_pool2d_backward(grad, maps, k, 1, dilation=dilation)[0, 0, side - 1, side - 1])
+
+        assert worst_error(mean, (k, k)) <= UNITS, k
 
 
 @pytest.mark.parametrize("shape", [(1, 3, 40, 41), (2, 1, 9, 30, 31)])
