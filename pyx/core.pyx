@@ -553,25 +553,24 @@ cdef class Plan:
         """Roundings on the longest way from an element of a window to its average, in the order of these kernels."""
         cdef ptrdiff_t depth = 1
         cdef ptrdiff_t i, taps, vectors
-        for i in range(3):
-            taps = self.plan.axes[i].kernel_size
-            if i == 2 and slides_along(&self.plan.axes[2], self.plan.inner):
-                # c/sums.h: a tree of vectors of 256 elements, these groups one by one, three halves of a vector; blocks
-                # one by one.
-                if taps < 8:
-                    depth += taps - 1
-                else:
-                    vectors = ceil_divide(min(taps, 256), 8)
-                    depth += 3 + ceil_divide(min(taps, BLOCK), 256) - 1 + taps // (BLOCK + 1)
-                    while vectors > 1:
-                        vectors = ceil_divide(vectors, 2)
-                        depth += 1
-            elif i == 0:
-                # Planes are added one by one.
+        # All rows of a window, those of further planes behind those of the first, are groups that are added one by one;
+        # a ladder has no longer way.
+        taps = self.plan.axes[1].kernel_size
+        depth += tree_depth(taps) + (self.plan.axes[0].kernel_size - 1) * ceil_divide(taps, 4)
+        taps = self.plan.axes[2].kernel_size
+        if slides_along(&self.plan.axes[2], self.plan.inner):
+            # c/sums.h: a tree of vectors of 256 elements, these groups one by one, three halves of a vector; blocks one
+            # by one.
+            if taps < 8:
                 depth += taps - 1
             else:
-                # A ladder has no longer way.
-                depth += tree_depth(taps)
+                vectors = ceil_divide(min(taps, 256), 8)
+                depth += 3 + ceil_divide(min(taps, BLOCK), 256) - 1 + taps // (BLOCK + 1)
+                while vectors > 1:
+                    vectors = ceil_divide(vectors, 2)
+                    depth += 1
+        else:
+            depth += tree_depth(taps)
         if not self.plan.planes.stacked and needs_cores(&self.plan, sizeof(float)):
             # Groups are added one by one, on both sides of the core.
             for i in range(1, 3):

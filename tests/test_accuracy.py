@@ -130,7 +130,7 @@ def pooled(kernel_size: tuple[int, ...], stride: int = 1, dilation: int = 1, lay
 SQUARES = [(k, k) for k in (*range(2, 14), 16, 17, 20, 21, 31, 33, 47)]
 OBLONGS = [(1, 64), (2, 30), (3, 21), (5, 9), (12, 40)]
 KERNELS = [*((k,) for k in range(2, 70)), *SQUARES, *OBLONGS, *(sizes[::-1] for sizes in OBLONGS)]
-KERNELS += [(2, 2, 2), (3, 3, 3), (4, 4, 4), (5, 5, 5), (7, 2, 3)]
+KERNELS += [(2, 2, 2), (3, 3, 3), (4, 4, 4), (5, 5, 5), (7, 2, 3), (3, 5, 4), (7, 7, 2), (6, 7, 1)]
 
 
 @pytest.mark.parametrize("layout", LAYOUTS)
