@@ -13,9 +13,9 @@ cdef enum:
     BLOCK = 4096
     # The same of comparisons over long runs, which may be made in any order: four times as many.
     WIDE_LANES = 64
-    # Roundings to float of a sum over the rows of a window. With two of four such sums, which are added in float as well
-    # before they are widened, with one of a gradient that was divided before, and the one of the result they are as
-    # many as a sum in float may have (pooling/calls.py).
+    # Roundings to float of a sum over the rows of a window. With two of four such sums, which are added in float before
+    # they are widened, one of a gradient that was divided before, and that of the result they are as many as a sum in
+    # float may have (pooling/calls.py).
     ROUNDINGS_OF_ROWS = 4
 
     # --- threads ---
