@@ -123,7 +123,7 @@ def run_tests(
             "PYTHONDONTWRITEBYTECODE": "1",
             **{name: f"{value}:{told}" if name.endswith("SAN_OPTIONS") else value for name, value in variables.items()},
         }
-        command = [*pytest, "-q", "-p", "no:cacheprovider"]
+        command = [*pytest, "-q", "-p", "no:cacheprovider", "--hypothesis-profile=few"]
         asked = tests or tuple(f"tests/test_{name}.py" for name in TESTS)
         status = subprocess.run([*command, *asked], cwd=tree, env={**os.environ, **variables}, check=False).returncode
         found = sorted(Path(folder).glob("found*"))
