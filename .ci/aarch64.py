@@ -44,6 +44,7 @@ from typing import Any
 from one_by_one import digest_of, state_of
 from other_python import (
     apt_of_its_own,
+    compile_checkout,
     debian_release,
     install_tools,
     install_wheels,
@@ -456,6 +457,7 @@ def set_up() -> None:
     if importlib.util.find_spec("pooling") is None or importlib.util.find_spec("Cython") is None:
         sys.exit("aarch64: run it with an interpreter that has the package and Cython, such as .venv/bin/python")
     FOLDER.mkdir(parents=True, exist_ok=True)
+    compile_checkout()
     install_tools("aarch64", TOOLS)
     if not (SYSROOT / "usr" / "bin" / VERSION).exists():
         unpack_debian()

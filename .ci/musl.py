@@ -26,6 +26,7 @@ from pathlib import Path
 
 from aarch64 import unequal
 from other_python import (
+    compile_checkout,
     compile_source,
     debian_release,
     fetch_sources,
@@ -169,6 +170,7 @@ def main(arguments: list[str]) -> int:
     if platform.machine() != "x86_64":
         sys.exit("musl: it is for x86-64")
     FOLDER.mkdir(parents=True, exist_ok=True)
+    compile_checkout()
     install_tools("musl", TOOLS)
     if not PYTHON.exists():
         debian_release("musl")

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import importlib.util
 import os
 import platform
 import shlex
@@ -11,12 +12,25 @@ import sys
 from collections.abc import Iterable, Mapping, Sequence
 from pathlib import Path
 
-from wheel_tests import environment
+from wheel_tests import ROOT, environment
 
 
 def say(sentence: str) -> None:
     """Print at once what is going on."""
     print(sentence, flush=True)
+
+
+def compile_checkout() -> None:
+    """Compile the package of this interpreter as its sources are now, where it is the checkout's.
+
+    An editable install goes on with the modules that it was made with: after a change of the sources, builds for other
+    systems would be compared with those of before.
+    """
+    spec = importlib.util.find_spec("pooling")
+    if spec and spec.origin and Path(spec.origin).is_relative_to(ROOT / "pooling"):
+        say("compiling the package of this interpreter, where its sources have changed ...")
+        command = [sys.executable, "setup.py", "build_ext", "--inplace"]
+        subprocess.run(command, cwd=ROOT, check=True, stdout=subprocess.DEVNULL)
 
 
 def install_tools(who: str, tools: dict[str, list[str]]) -> None:

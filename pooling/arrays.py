@@ -5,7 +5,7 @@ from __future__ import annotations
 import sys
 from collections.abc import Callable
 from functools import wraps
-from typing import Any, ParamSpec, TypeVar
+from typing import Any, ParamSpec, TypeGuard, TypeVar
 
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
@@ -13,7 +13,7 @@ from numpy.typing import ArrayLike, NDArray
 from ._core import DefaultMode, gathered
 from .errors import type_error, value_error
 
-__all__ = ["as_array", "in_default_mode", "is_whole", "native", "plain_array", "result_array", "rounded"]
+__all__ = ["as_array", "in_default_mode", "is_masked", "is_whole", "native", "plain_array", "result_array", "rounded"]
 
 AnyArray = NDArray[Any]
 
@@ -33,6 +33,15 @@ def in_default_mode(function: Callable[Parameters, Result]) -> Callable[Paramete
             return function(*arguments, **keywords)
 
     return calculate
+
+
+def is_masked(value: object) -> TypeGuard[np.ma.MaskedArray[Any, Any]]:
+    """Whether this is a masked array.
+
+    There is none while numpy.ma has not been imported, which takes some 10 ms and 7 MB: too much for the question.
+    """
+    masked = getattr(sys.modules.get("numpy.ma"), "MaskedArray", None)
+    return masked is not None and isinstance(value, masked)
 
 
 def as_array(function: str, name: str, value: ArrayLike, dtypes: tuple[str, ...] | None = None) -> AnyArray:
@@ -55,7 +64,7 @@ def as_array(function: str, name: str, value: ArrayLike, dtypes: tuple[str, ...]
     """
     if type(value) is np.ndarray:
         array = value
-    elif isinstance(value, np.ma.MaskedArray):
+    elif is_masked(value):
         raise type_error(
             function,
             f"{name} is a masked array, whose mask would be ignored",
@@ -255,7 +264,7 @@ def result_array(
         if torch is None or not isinstance(out, torch.Tensor):
             raise type_error(function, f"out must be a NumPy array or a torch tensor, not {type(out).__name__}")
         out = _of_tensor(function, "out", out, torch, f"torch.empty({shape}, dtype=torch.{dtype.name})")
-    if isinstance(out, np.ma.MaskedArray):
+    if is_masked(out):
         raise type_error(function, "out is a masked array, whose mask would not be written", "give out.data")
     if out.dtype != dtype or not out.dtype.isnative:
         given = out.dtype.name if out.dtype.isnative else f"{out.dtype.name} with its bytes swapped"

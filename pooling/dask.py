@@ -17,6 +17,7 @@ from .arguments import flag, names_checked, word
 from .errors import type_error, value_error
 from .extras import needing
 from .families.blocks import EDGES, Edge, Reduction, prepared, result_dtype, weights_of
+from .arrays import is_masked
 from .families.blocks import block_reduce as reduce_in_memory
 from .families.pyramids import pyramid as pyramid_in_memory
 from .families.pyramids import pyramid_factors
@@ -76,7 +77,7 @@ def _smaller(chunks: Sequence[Sequence[int]], blocks: Sequence[int]) -> tuple[tu
 def _meta(array: Any, dtype: np.dtype[Any]) -> AnyArray:
     """Return what stands for a chunk of the result."""
     empty = np.empty((0,) * array.ndim, dtype)
-    return np.ma.MaskedArray(empty) if isinstance(array._meta, np.ma.MaskedArray) else empty
+    return np.ma.MaskedArray(empty) if is_masked(array._meta) else empty
 
 
 def _by_chunk(task: Callable[..., Any], *arrays: Any, chunks: Any, meta: Any, **settings: Any) -> Any:

@@ -18,7 +18,7 @@ from numpy.typing import ArrayLike, DTypeLike, NDArray
 
 from .annotations import AnyArray, Rounding
 from .arguments import dtype_of, names_checked, real, sequence, whole, word
-from .arrays import as_array, dtype_name, in_default_mode, native
+from .arrays import as_array, dtype_name, in_default_mode, is_masked, native
 from .errors import type_error, value_error
 from .families.extremes import max_pool1d, max_pool2d, max_pool3d, min_pool1d, min_pool2d, min_pool3d
 from .families.means import avg_pool1d, avg_pool2d, avg_pool3d
@@ -119,7 +119,7 @@ class _Window:
 
 
 def _input(function: str, input: ArrayLike) -> AnyArray:
-    if isinstance(input, np.ma.MaskedArray):
+    if is_masked(input):
         raise type_error(
             function,
             "input is a masked array, whose mask would be ignored",
@@ -260,7 +260,7 @@ class _Destination:
         if output is None:
             return cls(array.dtype, None)
         if isinstance(output, np.ndarray):
-            if isinstance(output, np.ma.MaskedArray):
+            if is_masked(output):
                 raise type_error(
                     function, "output is a masked array, whose mask would not be written", "give output.data"
                 )

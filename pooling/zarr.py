@@ -29,7 +29,7 @@ import numpy as np
 from ._version import __version__
 from .annotations import AnyArray, Rounding
 from .arguments import flag, names_checked, plain, real, sequence, whole, whole_between, word
-from .arrays import dtype_name
+from .arrays import dtype_name, is_masked
 from .errors import refused, type_error, value_error
 from .extras import needing
 from .families.blocks import Reduction, prepared
@@ -206,7 +206,7 @@ def open_source(source: Any, axes: str | Sequence[str] | None = None) -> Iterato
     elif isinstance(source, zarr.Array):
         yield _arranged(source, axes, Said(_named_dimensions(source)), _place_of(source))
     elif isinstance(source, np.ndarray):
-        if isinstance(source, np.ma.MaskedArray):
+        if is_masked(source):
             raise type_error(FUNCTION, "source is a masked array", "fill it, as by source.filled(0), and give nodata=0")
         yield _arranged(source, axes, Said(), _place_of(source))
     else:

@@ -408,6 +408,9 @@ GEOMETRIES: dict[str, Geometry] = {
     "kernel_so_large_that_sums_are_wider": _geometry(1, 2, 20, 75, kernel_size=(17, 13), stride=(2, 9), padding=(8, 6)),
     "narrow_planes_with_wider_sums": _geometry(2, 3, 13, 14, kernel_size=12, stride=2, padding=5),
     "depth_with_wider_sums": _geometry(1, 2, 9, 10, 11, kernel_size=9, stride=3, padding=4),
+    # Sums over rows that would be of too many roundings: of 21 rows as a tree, of all planes one by one.
+    "rows_with_wider_sums": _geometry(1, 2, 24, 70, kernel_size=(21, 9), stride=(2, 1), padding=4),
+    "planes_with_wider_sums": _geometry(1, 2, 12, 9, 12, kernel_size=(11, 1, 5), stride=1),
     # Rows beyond one segment of 4096 cells.
     "row_of_two_segments": _geometry(1, 1, 2, 4500, kernel_size=(2, 3), stride=(2, 1), padding=(0, 1)),
     "row_of_three_segments_stride_1": _geometry(1, 1, 8300, kernel_size=2, stride=1, padding=(1,)),

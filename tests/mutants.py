@@ -583,7 +583,7 @@ MUTANTS: tuple[Mutant, ...] = (
         "samples of columns place rows",
         "pyx/fractional.pxi",
         "task.sample_of[i] = i if axes == 3 else «max(2 - i, 0)» % axes",
-        "i",
+        "(i + 1)",
         "test_fractional",
     ),
     Mutant(

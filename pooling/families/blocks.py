@@ -15,7 +15,7 @@ from numpy.typing import ArrayLike, NDArray
 from .._core import threads_for
 from ..annotations import AnyArray, Rounding
 from ..arguments import INT64_MAX, dtype_of, flag, names_checked, nearest_word, real, sequence, whole, word
-from ..arrays import as_array, dtype_name, in_default_mode, result_array, rounded
+from ..arrays import as_array, dtype_name, in_default_mode, is_masked, result_array, rounded
 from ..dispatch import kernels
 from ..errors import type_error, value_error
 from ..geometry import block_count
@@ -252,7 +252,7 @@ class Blocks:
 def checked_array(function: str, array: Any) -> tuple[AnyArray, AnyArray | None]:
     """Return an array and the mask of a masked one."""
     mask = None
-    if isinstance(array, np.ma.MaskedArray):
+    if is_masked(array):
         found = np.ma.getmask(array)
         mask = None if found is np.ma.nomask else np.asarray(found)
         array = np.asarray(array.data)
@@ -295,7 +295,7 @@ def weights_of(function: str, reduction: BlockReduction, weights: Any, shape: tu
     if not reduction.weighted:
         taking = ", ".join(name for name, row in BLOCK_REDUCTIONS.items() if row.weighted)
         raise value_error(function, f"func={reduction.name!r} takes no weights", f"leave them out, or use {taking}")
-    if isinstance(weights, np.ma.MaskedArray):
+    if is_masked(weights):
         weights = weights.filled(0)
     found = as_array(function, "weights", weights, FLOATS + INTEGERS + BOOL)
     if found.shape != shape:
@@ -360,7 +360,7 @@ def prepared(
     kind = result_dtype(function, reduction, elements.dtype, weighing is not None, dtype)
     if share and number is None and mask is None and weighing is None:
         share = 0.0
-    masked = isinstance(array, np.ma.MaskedArray)
+    masked = is_masked(array)
     nothing = (0,) * elements.ndim
     call = Blocks(function, reduction, elements, nothing, nothing, masked, mask, weighing, number, share, rounds, kind)
     return with_blocks(call, sizes, edge, block_size)
@@ -824,7 +824,7 @@ def block_reduce(
         )
     wants_valid = flag(function, "return_valid", return_valid)
     result = result_array(function, out, call.outputs, call.dtype, call.array)
-    masked = isinstance(array, np.ma.MaskedArray)
+    masked = is_masked(array)
     valid = np.empty(call.outputs) if wants_valid or masked else None
     reduced(call, result, valid)
     if masked and valid is not None:

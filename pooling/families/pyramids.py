@@ -13,7 +13,7 @@ from numpy.typing import ArrayLike
 
 from ..annotations import AnyArray, Rounding
 from ..arguments import flag, names_checked, sequence, whole, whole_between, word
-from ..arrays import in_default_mode
+from ..arrays import in_default_mode, is_masked
 from ..errors import type_error, value_error
 from ..geometry import block_count
 from ..maps import warn_of_colours
@@ -245,7 +245,7 @@ def _masked_like(
     array: Any, calls: Sequence[Blocks], made: Sequence[AnyArray], shares: Sequence[AnyArray | None]
 ) -> list[AnyArray]:
     """Mask levels of a masked array where too few elements are valid."""
-    if not isinstance(array, np.ma.MaskedArray):
+    if not is_masked(array):
         return list(made)
     found: list[AnyArray] = []
     for call, level, valid in zip(calls, made, shares, strict=True):
