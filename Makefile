@@ -25,7 +25,7 @@ demo: $(if $(wildcard $(VENV)/.test),$(VENV)/.test,$(VENV)/.onnx,cli)  ## valida
 	    'docs/guide.md is the guide to the Python functions; `. $(BIN)/activate` puts both on the PATH.'
 
 test: $(VENV)/.test  ## run the tests
-	$(BIN)/python -m pytest --numprocesses auto --dist loadfile
+	$(BIN)/python -m pytest --numprocesses auto --dist worksteal
 
 # The types are checked where the package is in one piece, as it is installed: export/ is pooling.export.
 lint: $(VENV)/.test $(VENV)/.lint  ## check style, Cython, imports and types

@@ -11,7 +11,7 @@ CPython itself are left out by the lists that come with it, in Tools/tsan; any o
 Usage: python .ci/free_threaded.py [--source ARCHIVE] [--thread-sanitizer] [tests and arguments of pytest], with an
 interpreter that has NumPy and Cython. Headers of libffi and zlib are installed for root on Debian. `--source` takes a
 file, an archive of the sources of CPython 3.14 such as Python-3.14.7.tar.xz, in place of what Debian offers.
-With `--parallel-threads 4 --iterations 2 --hypothesis-profile=few` among the arguments each test runs in four threads.
+With `--parallel-threads 4 --iterations 1 --hypothesis-profile=few` among the arguments each test runs in four threads.
 Exit status 1 when a test fails or a race is found.
 """
 

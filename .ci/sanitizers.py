@@ -6,7 +6,8 @@ the lowest level with AddressSanitizer and UndefinedBehaviorSanitizer, and the t
 Where the compiler has no sanitizer, a line that begins with "not installed: " says so, which .ci/run repeats at its
 end; it is no failure.
 
-Usage: python .ci/sanitizers.py team [seconds], or python .ci/sanitizers.py kernels [tests ...]; exit status 1 when a
+Usage: python .ci/sanitizers.py team [seconds], or python .ci/sanitizers.py kernels [tests ...], which keeps the modules
+in build/sanitizers, where `python .ci/sanitizers.py modules` makes them and runs nothing; exit status 1 when a
 sanitizer, or a program or a test itself, finds something.
 """
 
@@ -23,6 +24,7 @@ from collections.abc import Mapping, Sequence
 from pathlib import Path
 
 ROOT = Path(__file__).resolve().parent.parent
+TREE = ROOT / "build" / "sanitizers"
 TEAM = {"ThreadSanitizer": "thread", "AddressSanitizer": "address,undefined"}
 KERNELS = "address,undefined"
 LEVEL = "x86-64-v2" if platform.machine() in ("x86_64", "AMD64") else "generic"
@@ -113,7 +115,7 @@ def run_tests(
     variables: dict[str, str],
     tests: Sequence[str],
     title: str,
-    pytest: Sequence[str] = (sys.executable, "-m", "pytest", "-n", "auto", "--dist", "loadfile"),
+    pytest: Sequence[str] = (sys.executable, "-m", "pytest", "-n", "auto", "--dist", "worksteal"),
 ) -> int:
     """Run tests on the modules of a folder; return 1 where one fails, or a sanitizer writes that it found something."""
     with tempfile.TemporaryDirectory() as folder:
@@ -139,30 +141,39 @@ def build(tree: Path, level: str, checks: str, more: Mapping[str, str] | None = 
     subprocess.run([sys.executable, "setup.py", "build_ext", "--inplace"], cwd=tree, env=variables, check=True)
 
 
-def kernels(*tests: str) -> int:
-    """Run tests on kernels with sanitizers; return the exit status."""
+def modules() -> bool:
+    """Compile the modules with the sanitizers of the kernels; return whether the compiler has these."""
     with tempfile.TemporaryDirectory() as folder:
         if not works(KERNELS, Path(folder)):
             say_missing("AddressSanitizer and UndefinedBehaviorSanitizer")
-            return 0
-        tree = Path(folder, "tree")
-        copied(tree)
-        build(tree, LEVEL, KERNELS)
-        compiler = [*shlex.split(os.environ.get("CC", "cc"))]
-        # The sanitizer has to be there before Python asks for memory.
-        runtime = subprocess.run(
-            [*compiler, "-print-file-name=libasan.so"], capture_output=True, text=True, check=True
-        ).stdout.strip()
-        variables = {
-            "LD_PRELOAD": runtime,
-            "ASAN_OPTIONS": "detect_leaks=0:allocator_may_return_null=1",
-            "UBSAN_OPTIONS": "print_stacktrace=1",
-        }
-        return run_tests(tree, variables, tests, "kernels")
+            return False
+    copied(TREE)
+    build(TREE, LEVEL, KERNELS)
+    return True
+
+
+def kernels(*tests: str) -> int:
+    """Run tests on kernels with sanitizers; return the exit status."""
+    if not modules():
+        return 0
+    compiler = [*shlex.split(os.environ.get("CC", "cc"))]
+    # The sanitizer has to be there before Python asks for memory.
+    runtime = subprocess.run(
+        [*compiler, "-print-file-name=libasan.so"], capture_output=True, text=True, check=True
+    ).stdout.strip()
+    variables = {
+        "LD_PRELOAD": runtime,
+        "ASAN_OPTIONS": "detect_leaks=0:allocator_may_return_null=1",
+        "UBSAN_OPTIONS": "print_stacktrace=1",
+    }
+    return run_tests(TREE, variables, tests, "kernels")
 
 
 if __name__ == "__main__":
     what, *more = sys.argv[1:] or ["team"]
-    if what not in ("team", "kernels"):
-        sys.exit(f"sanitizers: {what!r} is neither 'team' nor 'kernels'")
+    if what not in ("team", "kernels", "modules"):
+        sys.exit(f"sanitizers: {what!r} is none of 'team', 'kernels' and 'modules'")
+    if what == "modules":
+        modules()
+        sys.exit(0)
     sys.exit(team(*map(int, more)) if what == "team" else kernels(*more))

@@ -114,7 +114,7 @@ def run(python: Path, folder: Path, arguments: list[str], *, arrays: bool, recor
             [*command, *arguments], tests, record, folder=folder, environment=environment(), package=found.parent
         )
         return 1 if bad else 0
-    command += ["-n", "auto", "--dist", "loadfile"]
+    command += ["-n", "auto", "--dist", "worksteal"]
     return subprocess.run([*command, *tests, *arguments], cwd=folder, env=environment(), check=False).returncode
 
 

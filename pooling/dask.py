@@ -14,10 +14,10 @@ import numpy as np
 
 from .annotations import AnyArray, Rounding
 from .arguments import flag, names_checked, word
+from .arrays import is_masked
 from .errors import type_error, value_error
 from .extras import needing
 from .families.blocks import EDGES, Edge, Reduction, prepared, result_dtype, weights_of
-from .arrays import is_masked
 from .families.blocks import block_reduce as reduce_in_memory
 from .families.pyramids import pyramid as pyramid_in_memory
 from .families.pyramids import pyramid_factors

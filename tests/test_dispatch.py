@@ -68,7 +68,7 @@ def test_only_the_chosen_level_is_imported(cap: str, tmp_path: Path) -> None:
 
 def test_no_array_is_asked_whether_it_is_masked_by_importing_masked_arrays(tmp_path: Path) -> None:
     code = (
-        "import sys, numpy, pooling; x = numpy.ones((1, 1, 4, 4), numpy.float32); out = numpy.empty((1, 1, 2, 2), x.dtype);"
+        "import sys, numpy, pooling; x = numpy.ones((1, 1, 4, 4), 'f4'); out = numpy.empty((1, 1, 2, 2), 'f4');"
         "pooling.max_pool2d(x, 2, out=out); pooling.avg_pool2d(x.tolist(), 2); pooling.block_reduce(x[0, 0], 2);"
         "pooling.filters.uniform_filter(x[0, 0], 3, output=x[0, 0].copy()); pooling.pyramid(x[0, 0]);"
         "print('numpy.ma' in sys.modules)"
