@@ -34,6 +34,7 @@ from typing import Any
 
 import setuptools
 from aarch64 import unequal
+from other_python import compile_checkout
 from wheel_tests import ROOT, environment, laid
 
 STRICT = [
@@ -255,6 +256,7 @@ def main() -> int:
             count += refused_headers(compiler, asked[compiler], name)
         texts = translated(folder, options.translated)
         if options.build:
+            compile_checkout()
             (folder / "installed").mkdir()
             laid(folder / "installed")
             expected = answers(folder / "installed")

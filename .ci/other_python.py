@@ -27,7 +27,7 @@ def compile_checkout() -> None:
     systems would be compared with those of before.
     """
     spec = importlib.util.find_spec("pooling")
-    if spec and spec.origin and Path(spec.origin).is_relative_to(ROOT / "pooling"):
+    if spec and spec.origin and Path(spec.origin).resolve().is_relative_to(ROOT / "pooling"):
         say("compiling the package of this interpreter, where its sources have changed ...")
         command = [sys.executable, "setup.py", "build_ext", "--inplace"]
         subprocess.run(command, cwd=ROOT, check=True, stdout=subprocess.DEVNULL)

@@ -52,12 +52,14 @@ def _functions(operator: str, dimensions: int) -> tuple[Any, Any]:
 
 def same(one: Any, other: Any) -> bool:
     """Tell whether two arguments are equal, arrays and states of what draws numbers too."""
-    if isinstance(one, np.random.Generator) and isinstance(other, np.random.Generator):
-        one, other = one.bit_generator, other.bit_generator
-    if isinstance(one, (np.random.BitGenerator, np.random.SeedSequence)):
-        return type(one) is type(other) and same(one.state, other.state)
     if isinstance(one, dict) and isinstance(other, dict):
         return one.keys() == other.keys() and all(same(value, other[key]) for key, value in one.items())
+    # Of plain values numpy.random is not asked, whose import takes some 15 ms.
+    if not (one is None or isinstance(one, (bool, int, float, str, tuple))):
+        if isinstance(one, np.random.Generator) and isinstance(other, np.random.Generator):
+            one, other = one.bit_generator, other.bit_generator
+        if isinstance(one, (np.random.BitGenerator, np.random.SeedSequence)):
+            return type(one) is type(other) and same(one.state, other.state)
     try:
         if hasattr(one, "shape") or hasattr(other, "shape"):
             return one is other or bool(np.array_equal(np.asarray(one), np.asarray(other)))

@@ -88,12 +88,15 @@ def special(value: Number) -> bool:
 def exact_sum(values: Iterable[Number]) -> Number:
     """Add without rounding; NaN and infinities add as IEEE 754 has it."""
     values = list(values)
-    specials = [value for value in values if special(value)]
-    if specials:
-        return sum(specials)
-    ratios = [value.as_integer_ratio() for value in values]
-    denominator = math.lcm(*{below for _, below in ratios})
-    return Fraction(sum(above * (denominator // below) for above, below in ratios), denominator)
+    numerators: defaultdict[int, int] = defaultdict(int)  # their sum for each denominator
+    try:
+        for value in values:
+            above, below = value.as_integer_ratio()
+            numerators[below] += above
+    except (OverflowError, ValueError):  # of an infinity, and of NaN
+        return sum(value for value in values if special(value))
+    denominator = math.lcm(*numerators)
+    return Fraction(sum(above * (denominator // below) for below, above in numerators.items()), denominator)
 
 
 def times(value: Number, weight: Number) -> Number:
@@ -1026,14 +1029,15 @@ class WeightedSum:
     def backward(self, grad_output: npt.ArrayLike) -> Array:
         """Send each gradient to all taps of its sum, times their weights."""
         grads = self.view.gradients(grad_output, self.shape)
-        terms: dict[Cell, list[tuple[Cell, Number]]] = {plane: [] for plane in self.view.planes()}
-        for plane, parts in terms.items():
+
+        def parts(plane: Cell) -> Terms:
             for cell, part in self.sums[plane].items():
                 grad, divisor = grads[plane][cell], Fraction(part.divisor)
                 # Once for each weight: a window may have thousands of taps, all of weight 1.
                 shares = {weight: times(grad, Fraction(weight) / divisor) for weight in set(part.weights)}
-                parts += [(tap, shares[weight]) for tap, weight in zip(part.taps, part.weights, strict=True)]
-        return self.view.gathered(terms)
+                yield from ((tap, shares[weight]) for tap, weight in zip(part.taps, part.weights, strict=True))
+
+        return self.view.gathered({plane: parts(plane) for plane in self.view.planes()})
 
 
 AVERAGEABLE = FLOATS.keys() | INTEGERS

@@ -66,14 +66,55 @@ def test_only_the_chosen_level_is_imported(cap: str, tmp_path: Path) -> None:
     assert run(code, tmp_path, cap).stdout.split() == [f"pooling._kernels_{cap.replace('-', '_')}"]
 
 
-def test_no_array_is_asked_whether_it_is_masked_by_importing_masked_arrays(tmp_path: Path) -> None:
-    code = (
-        "import sys, numpy, pooling; x = numpy.ones((1, 1, 4, 4), 'f4'); out = numpy.empty((1, 1, 2, 2), 'f4');"
-        "pooling.max_pool2d(x, 2, out=out); pooling.avg_pool2d(x.tolist(), 2); pooling.block_reduce(x[0, 0], 2);"
-        "pooling.filters.uniform_filter(x[0, 0], 3, output=x[0, 0].copy()); pooling.pyramid(x[0, 0]);"
-        "print('numpy.ma' in sys.modules)"
-    )
-    assert run(code, tmp_path).stdout.split() == ["False"]
+FIRST_CALLS = """
+import sys
+import numpy
+import pooling
+from pooling.operators import BLOCK_REDUCTIONS
+
+x = numpy.ones((1, 1, 4, 4), "f4")
+pooling.max_pool2d(x, 2, out=numpy.empty((1, 1, 2, 2), "f4"))
+pooling.avg_pool2d(x[:, :, ::-1].tolist(), 2)
+for name in ("uniform_filter", "maximum_filter", "grey_opening"):
+    getattr(pooling.filters, name)(x[0, 0], 3, output=x[0, 0].copy())
+for name in BLOCK_REDUCTIONS:
+    for nodata in (None, 0):
+        pooling.block_reduce(x[0, 0], 2, name, nodata=nodata)
+        if name not in ("median", "mode"):
+            pooling.pyramid(x[0, 0], func=name, nodata=nodata)
+layer = pooling.MaxPool2d(2)
+assert repr(layer) and layer == pooling.MaxPool2d(2) and layer != pooling.MaxPool2d(3)
+print(*sorted({"numpy.ma", "numpy.random"} & set(sys.modules)))
+"""
+
+
+def test_first_calls_import_nothing_heavy(tmp_path: Path) -> None:
+    process = run(FIRST_CALLS, tmp_path)
+    assert process.stdout.split() == [], process.stderr
+
+
+FORGOTTEN = """
+import sys
+from unittest.mock import patch
+import numpy
+import pooling
+
+with patch.dict(sys.modules):
+    # What is imported in here is forgotten, and the array is masked all the same.
+    x = numpy.ma.MaskedArray(numpy.ones((1, 1, 4, 4), "f4"), True)
+assert "numpy.ma" not in sys.modules
+for call in (lambda: pooling.max_pool2d(x, 2), lambda: pooling.filters.uniform_filter(x, 3)):
+    try:
+        call()
+    except TypeError as error:
+        print("masked" in str(error))
+print(numpy.ma.isMaskedArray(pooling.block_reduce(x, 2)))
+"""
+
+
+def test_an_array_is_masked_whatever_is_imported(tmp_path: Path) -> None:
+    process = run(FORGOTTEN, tmp_path)
+    assert process.stdout.split() == ["True"] * 3, process.stderr
 
 
 @pytest.mark.parametrize("cap", ["avx2", "X86-64-V3", "x86-64-v4", " "])

@@ -294,14 +294,14 @@ def _ranges(calls: Sequence[Blocks], array: Any, edge: Edge) -> list[AnyArray]:
     for call, greatest, smallest in zip(calls, high, low, strict=True):
         result = np.empty(call.outputs, call.dtype)
         valid = None
+        above, below = np.asarray(greatest), np.asarray(smallest)
         if call.leaves_out:
-            missing = np.ma.getmaskarray(greatest)
+            missing = np.ma.getmaskarray(greatest) if is_masked(greatest) else np.zeros(above.shape, np.bool_)
             if call.nodata is not None:
-                above = np.ma.getdata(greatest)
                 missing = missing | (above != above if call.nodata != call.nodata else above == call.nodata)
             valid = np.where(missing, 0.0, 1.0)
-        subtract(call, np.ma.getdata(greatest), np.ma.getdata(smallest), result, valid)
-        made.append(masked_like(array, result, np.ma.getmaskarray(greatest)) if np.ma.isMA(greatest) else result)
+        subtract(call, above, below, result, valid)
+        made.append(masked_like(array, result, np.ma.getmaskarray(greatest)) if is_masked(greatest) else result)
     return made
 
 
