@@ -1300,14 +1300,14 @@ def uniform_filter(
     Notes
     -----
     Equals ``scipy.ndimage.uniform_filter`` for finite numbers: integers exactly (but for those beyond 2**53, which
-    scipy rounds), floats within 4 units of 2**-23 (float32) times the mean of the magnitudes for each pass, while sums
-    stay below the largest number of the dtype. Up to three axes beside one another are one pass where each is at least
-    8 times as long as what its windows reach over its ends; a shorter axis is a pass of its own. scipy adds and
+    scipy rounds), floats within 4 units of 2**-23 (float32) times the mean of the magnitudes for each pass, while
+    sums stay below the largest number of the dtype. Up to three axes beside one another are one pass where each is at
+    least 8 times as long as what its windows reach over its ends; a shorter axis is a pass of its own. scipy adds and
     subtracts what enters and leaves a window, so that its rounding errors grow along a line, and one NaN or infinity
     reaches to the end of it; here both stay in the windows that hold them. The time grows slowly with `size`. Beside
-    input and result, the call needs memory for one further array where integers are filtered on several axes or `output` has another dtype,
-    for some of 64 bits where `rounding` is given for axes that one call does not pool, and for slabs of one and a half
-    windows at borders.
+    input and result, the call needs memory for one further array where integers are filtered on several axes or
+    `output` has another dtype, for some of 64 bits where `rounding` is given for axes that one call does not pool,
+    and for slabs of one and a half windows at borders.
 
     Examples
     --------
