@@ -6,7 +6,7 @@ compiled by zig, which has a C++ library for musl. The interpreter leaves the st
 makes it, 128 KiB.
 
 Usage: python .ci/musl.py [arguments of pytest], with an interpreter that has the package and the extra lint, and a
-version whose source Debian has (bookworm: 3.11, trixie: 3.13); without arguments the tests of threads and memory run,
+version whose source Debian has (bookworm: 3.11, trixie: 3.13); where no tests are named, those of threads and memory run
 then those of the array functions. Exit status 1 when something differs or a test fails.
 """
 
@@ -188,7 +188,9 @@ def main(arguments: list[str]) -> int:
         wrong = different(tree)
         say(f"running tests, behind {time.monotonic() - begin:.0f} s")
         names = (*FIRST, *(name for name in ARRAYS if name not in FIRST))
-        status = run(PYTHON, tree, arguments or [f"tests/test_{name}.py" for name in names], arrays=False)
+        if not any(argument.startswith("tests/") for argument in arguments):
+            arguments = [*arguments, *(f"tests/test_{name}.py" for name in names)]
+        status = run(PYTHON, tree, arguments, arrays=False)
     say(f"musl: {wrong} results differ; exit status of the tests {status}; {time.monotonic() - begin:.0f} s")
     return 1 if wrong or status else 0
 
