@@ -6,8 +6,8 @@ compiled by zig, which has a C++ library for musl. The interpreter leaves the st
 makes it, 128 KiB.
 
 Usage: python .ci/musl.py [arguments of pytest], with an interpreter that has the package and the extra lint, and a
-version whose source Debian has (bookworm: 3.11, trixie: 3.13); where no tests are named, those of threads and memory run
-then those of the array functions. Exit status 1 when something differs or a test fails.
+version whose source Debian has (bookworm: 3.11, trixie: 3.13). Where no tests are named, those of threads and memory
+run, then those of the array functions. Exit status 1 when something differs or a test fails.
 """
 
 from __future__ import annotations
