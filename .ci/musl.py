@@ -166,7 +166,7 @@ def main(arguments: list[str]) -> int:
     """Set up, build, compare and test; return the exit status."""
     begin = time.monotonic()
     if missing := [name for name in ("pooling", "Cython", "ziglang") if importlib.util.find_spec(name) is None]:
-        sys.exit(f"musl: run it with an interpreter that has {', '.join(missing)}, such as .venv/bin/python")
+        sys.exit(f"musl: run it with an interpreter that has {', '.join(missing)}: .venv/bin/python after `make lint`")
     if platform.machine() != "x86_64":
         sys.exit("musl: it is for x86-64")
     FOLDER.mkdir(parents=True, exist_ok=True)

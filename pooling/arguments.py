@@ -107,6 +107,9 @@ def nearest_word(value: str, words: Iterable[str]) -> str:
     return next((known[each] for each in get_close_matches(spelled, known, 1, 0.8)), "")
 
 
+FILLS = ("cval", "pad_value", "fill_value", "constant_values")
+"""What other libraries call the number that stands beyond an array."""
+
 OTHER_NAMES = {
     **dict.fromkeys(("strides", "step", "steps", "hop"), ("stride",)),
     **dict.fromkeys(
@@ -129,7 +132,7 @@ OTHER_NAMES = {
     **dict.fromkeys(("seed", "random_state", "generator"), ("rng",)),
     **dict.fromkeys(("image", "images", "x", "inputs", "a", "arr", "data", "tensor", "value", "X"), ("input", "array")),
     **dict.fromkeys(("input", "array"), ("input", "array")),
-    **dict.fromkeys(("cval", "pad_value", "fill_value", "constant_values"), ("cval", "edge", "nodata")),
+    **dict.fromkeys(FILLS, ("cval", "edge", "nodata")),
     **dict.fromkeys(("max_layer", "max_level", "n_levels", "num_levels"), ("levels",)),
     **dict.fromkeys(("reduction", "reducer", "method", "op", "aggfunc"), ("func",)),
     **dict.fromkeys(("ceil", "round_up"), ("ceil_mode",)),
@@ -158,6 +161,8 @@ def misnamed(function: str, name: str, known: Sequence[str]) -> TypeError:
     meant = next((each for each in OTHER_NAMES.get(name, ()) if each in known), "") or nearest_word(name, known)
     listed = f"its arguments are {', '.join(known)}" if known else "it takes no arguments"
     remedy = f"do you mean {meant}?" if meant else listed
+    if name in FILLS and meant == "edge":
+        remedy = "nothing is filled in: edge='partial' reduces what is there, and numpy.pad fills before the call"
     return type_error(function, f"got an unexpected keyword argument {short_repr(name)}", remedy)
 
 

@@ -24,7 +24,10 @@ from functools import cache, partial
 from pathlib import Path
 from typing import Any
 
-import atheris
+try:
+    import atheris
+except ModuleNotFoundError:
+    sys.exit("fuzz_readers: this needs atheris, which is not installed; run pip install atheris")
 
 with atheris.instrument_imports(include=["pooling"]):
     from pooling.doctor import read

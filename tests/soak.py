@@ -6,6 +6,7 @@ where the second half of the time took more memory, threads or file descriptors 
 
 from __future__ import annotations
 
+import argparse
 import gc
 import os
 import random
@@ -69,7 +70,7 @@ class Soak:
         return seen
 
 
-def main(minutes: float = 60) -> int:
+def main(minutes: float) -> int:
     """Soak, and say what grew; return the exit status."""
     soak = Soak()
     callers = [threading.Thread(target=soak.work, args=(seed,)) for seed in range(CALLERS)]
@@ -92,4 +93,6 @@ def main(minutes: float = 60) -> int:
 
 
 if __name__ == "__main__":
-    sys.exit(main(*map(float, sys.argv[1:])))
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("minutes", nargs="?", type=float, default=60)
+    sys.exit(main(parser.parse_args().minutes))

@@ -25,7 +25,6 @@ MAPS = IMAGE.reshape(1, 1, 4, 6)
 CALLS: dict[str, tuple[Callable[..., Any], dict[str, Any], str, str]] = {
     # scikit-image
     "block_reduce image": (pooling.block_reduce, {"block_size": 2}, "image", "array"),
-    "block_reduce cval": (pooling.block_reduce, {"array": IMAGE, "block_size": 2}, "cval", "edge"),
     "pyramid downscale": (pooling.pyramid, {"array": IMAGE}, "downscale", "factors"),
     "pyramid max_layer": (pooling.pyramid, {"array": IMAGE}, "max_layer", "levels"),
     "pyramid channel_axis": (pooling.pyramid, {"array": IMAGE}, "channel_axis", "axes"),
@@ -110,3 +109,14 @@ def test_a_mean_by_another_name_is_proposed(word: str) -> None:
     with pytest.raises(ValueError) as error:
         pooling.block_reduce(IMAGE, 2, word)  # type: ignore[call-overload]
     assert str(error.value).endswith(f"; for {word!r} write 'mean'")
+
+
+@pytest.mark.parametrize("name", ["cval", "fill_value"])
+@pytest.mark.parametrize("function", [pooling.block_reduce, pooling.pyramid])
+def test_blocks_are_not_filled(function: Callable[..., Any], name: str) -> None:
+    with pytest.raises(TypeError) as found:
+        function(IMAGE, 2, **{name: 0})
+    assert str(found.value) == (
+        f"{function.__name__}: got an unexpected keyword argument '{name}'; nothing is filled in: edge='partial' "
+        "reduces what is there, and numpy.pad fills before the call"
+    )

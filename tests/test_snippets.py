@@ -214,8 +214,10 @@ def wrong_with(command: str, capsys: pytest.CaptureFixture[str]) -> str:
 
 def wrong_with_pip(words: Sequence[str]) -> str:
     extras = tomllib.loads((ROOT / "pyproject.toml").read_text(encoding="utf-8"))["project"]["optional-dependencies"]
-    named = {extra for word in words for part in re.findall(r"^\.\S*\[(.*)\]$", word) for extra in part.split(",")}
-    return "" if words[0] == "install" and named <= set(extras) else f"no such extra: {sorted(named - set(extras))}"
+    named = {extra for word in words for part in re.findall(r"^(?:\.|ndpooling)\S*\[(.*)\]$", word) for extra in part.split(",")}
+    if words[0] not in ("install", "wheel"):
+        return f"no such command: pip {words[0]}"
+    return "" if named <= set(extras) else f"no such extra: {sorted(named - set(extras))}"
 
 
 def wrong_with_python(words: Sequence[str], options: set[str]) -> str:
@@ -267,6 +269,8 @@ def test_commands_within_sentences_have_these_options(page: Path) -> None:
         ("pooling repair", "the following arguments are required"),
         ("PYTHONPATH=. pooling validate MODEL.onnx... --threads M", "invalid int value: 'M'"),
         ('pip install ".[onyx,cli]"', "no such extra: ['onyx']"),
+        ('pip install "ndpooling-0.1.0-cp313-cp313-linux_x86_64.whl[onyx]"', "no such extra: ['onyx']"),
+        ("pip instal .", "no such command: pip instal"),
         ("make tests", "no such target: ['tests']"),
         ("python docs/make_nothing.py", "no such file: make_nothing.py"),
         ("python -m pytest tests/test_nothing.py", "no such file"),
