@@ -214,7 +214,12 @@ def wrong_with(command: str, capsys: pytest.CaptureFixture[str]) -> str:
 
 def wrong_with_pip(words: Sequence[str]) -> str:
     extras = tomllib.loads((ROOT / "pyproject.toml").read_text(encoding="utf-8"))["project"]["optional-dependencies"]
-    named = {extra for word in words for part in re.findall(r"^(?:\.|ndpooling)\S*\[(.*)\]$", word) for extra in part.split(",")}
+    named = {
+        extra
+        for word in words
+        for part in re.findall(r"^(?:\.|ndpooling)\S*\[(.*)\]$", word)
+        for extra in part.split(",")
+    }
     if words[0] not in ("install", "wheel"):
         return f"no such command: pip {words[0]}"
     return "" if named <= set(extras) else f"no such extra: {sorted(named - set(extras))}"
